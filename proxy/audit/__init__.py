@@ -1,0 +1,1 @@
+"""The record: events, the journal that makes them durable, and the index that finds them."""

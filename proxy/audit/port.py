@@ -1,0 +1,40 @@
+"""The ports of the record: what the gateway may ask of a journal."""
+
+from asyncio import Future
+from typing import Protocol
+
+from proxy.errors import UnavailableError
+
+
+class JournalUnavailableError(UnavailableError):
+    """The record cannot be made durable now. Nothing may be forwarded or released on it.
+
+    The message says why (disk full, file replaced, sync too slow) and is shown to the caller.
+    """
+
+
+class Journal(Protocol):
+    """Where events become durable, in the order of the calls to this object.
+
+    Used from one event loop only. Bodies are what `proxy.audit.event` encodes; the journal owns
+    the sequence, the salt and the framing.
+    """
+
+    def append(self, body: bytes) -> Future[int]:
+        """Queue one record and return a future of its sequence number.
+
+        The future resolves only when the record is durable (synced). It fails with
+        JournalUnavailableError when that did not happen within the deadline, and then whether the
+        record will survive a crash is unknown. Cancelling the future does not take it back.
+        Raises JournalUnavailableError at once when the journal is closed or its queue is full.
+        """
+        ...
+
+    def post(self, body: bytes) -> None:
+        """Queue one record that nobody waits for; same order, same durability, same refusal."""
+        ...
+
+    @property
+    def failure(self) -> str:
+        """Why appending would be refused now, in words for a person; empty when it would not."""
+        ...

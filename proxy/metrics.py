@@ -1,0 +1,122 @@
+"""Every metric of the product, in one table.
+
+`docs/` shows the same table and a test compares the two. Labels hold names we know (clusters,
+verbs, classes, codes), never text a client can choose freely.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_SYNC_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1)
+_BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
+
+
+class Metrics:
+    """The process's metrics, on a registry of their own."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry = registry if registry is not None else CollectorRegistry()
+        self.calls = Counter(
+            "kubewitness_calls",
+            "Calls that ended, by cluster, verb, class and status code.",
+            ["cluster", "verb", "class", "code"],
+            registry=registry,
+        )
+        self.call_seconds = Histogram(
+            "kubewitness_call_duration_seconds",
+            "Time from a call's arrival to its outcome; streams not included.",
+            ["cluster", "class"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.upstream_seconds = Histogram(
+            "kubewitness_upstream_duration_seconds",
+            "Time the cluster took to begin its answer.",
+            ["cluster"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.calls_in_flight = Gauge(
+            "kubewitness_calls_in_flight",
+            "Calls under way, streams included.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.streams_open = Gauge(
+            "kubewitness_streams_open",
+            "Watches, followed logs and upgraded streams under way.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.connections_open = Gauge(
+            "kubewitness_connections_open",
+            "Client connections to the data plane.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.bytes = Counter(
+            "kubewitness_bytes",
+            "Body and stream bytes forwarded, by direction (in: to the cluster).",
+            ["direction"],
+            registry=registry,
+        )
+        self.refusals = Counter(
+            "kubewitness_refusals",
+            "Calls and connections we refused ourselves, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self.journal_batch_records = Histogram(
+            "kubewitness_journal_batch_records",
+            "Records made durable by one sync.",
+            buckets=_BATCH,
+            registry=registry,
+        )
+        self.journal_sync_seconds = Histogram(
+            "kubewitness_journal_sync_seconds",
+            "Time to write and sync one batch.",
+            buckets=_SYNC_SECONDS,
+            registry=registry,
+        )
+        self.journal_queue_records = Gauge(
+            "kubewitness_journal_queue_records",
+            "Records waiting for the disk.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.journal_bytes = Counter(
+            "kubewitness_journal_bytes", "Bytes of records made durable.", registry=registry
+        )
+        self.journal_ok = Gauge(
+            "kubewitness_journal_ok",
+            "1 while records can be made durable, 0 when calls are refused.",
+            multiprocess_mode="min",
+            registry=registry,
+        )
+        self.index_lag_records = Gauge(
+            "kubewitness_index_lag_records",
+            "Records in the journals that are not in the index yet.",
+            multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
+        self.index_lag_seconds = Gauge(
+            "kubewitness_index_lag_seconds",
+            "Age of the oldest record that is not in the index yet.",
+            multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
+        self.certificate_expiry = Gauge(
+            "kubewitness_certificate_expiry_timestamp_seconds",
+            "When a certificate of ours ends (seconds since the epoch), by name.",
+            ["name"],
+            multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
+        self.cluster_up = Gauge(
+            "kubewitness_cluster_up",
+            "1 when the last look at the cluster succeeded.",
+            ["cluster"],
+            multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
+        self.build = Info("kubewitness_build", "Version of the running proxy.", registry=registry)

@@ -1,0 +1,268 @@
+"""Settings: one documented field each, read from flags, `KUBEWITNESS_…`, and the settings file.
+
+Precedence: flag, environment, `<data-dir>/kubewitness.yaml`, default. A group `journal` with a
+field `deadline` is `journal.deadline` in the file and `KUBEWITNESS_JOURNAL_DEADLINE` in the
+environment. Unknown names are refused, with the place they were found.
+"""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from pydantic_settings import SettingsError as PydanticSettingsError
+
+from proxy.errors import SettingsError
+
+FILE_NAME = "kubewitness.yaml"
+KIB = 1024
+MIB = 1024 * 1024
+
+
+def split_address(value: str) -> tuple[str, int]:
+    """`host:port` or `[v6]:port` → (host, port).
+
+    Raises ValueError when the port is missing or not 0-65535.
+    """
+    host, separator, port = value.rpartition(":")
+    if not separator or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"{value!r} is not host:port")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  # an empty host means every address
+
+
+def _address(value: str) -> str:
+    split_address(value)
+    return value
+
+
+def _network(value: str) -> str:
+    return str(ipaddress.ip_network(value, strict=False))
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Network = Annotated[str, AfterValidator(_network)]
+
+
+class Group(BaseModel):
+    """A group of settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TLS(Group):
+    """Certificates of the listeners, and the authority that issues credentials."""
+
+    names: tuple[str, ...] = Field(
+        default=("localhost", "127.0.0.1", "::1"),
+        description="Host names and addresses in the server certificate we issue ourselves.",
+    )
+    cert_file: Path | None = Field(
+        default=None, description="Server certificate (PEM) to use instead of one we issue."
+    )
+    key_file: Path | None = Field(default=None, description="Key (PEM) of `tls.cert_file`.")
+    ca_cert_file: Path | None = Field(
+        default=None, description="External certificate authority (PEM) that signs credentials."
+    )
+    ca_key_file: Path | None = Field(default=None, description="Key (PEM) of `tls.ca_cert_file`.")
+    min_version: Literal["1.2", "1.3"] = Field(
+        default="1.2", description="Oldest TLS version accepted from clients."
+    )
+    handshake_timeout: float = Field(
+        default=10.0, gt=0, description="Seconds a TLS handshake may take before it is cut."
+    )
+
+
+class Limits(Group):
+    """What one client may cost."""
+
+    header_bytes: int = Field(
+        default=MIB, ge=8 * KIB, description="Largest request head, as kube-apiserver allows."
+    )
+    header_timeout: float = Field(
+        default=32.0, gt=0, description="Seconds for a request head to arrive once begun."
+    )
+    idle_timeout: float = Field(
+        default=300.0, gt=0, description="Seconds a client connection may stay without a call."
+    )
+    body_timeout: float = Field(
+        default=60.0, gt=0, description="Seconds a request body may stall before it is cut."
+    )
+    connections: int = Field(
+        default=20_000, ge=1, description="Open client connections per worker; more are refused."
+    )
+
+
+class Upstream(Group):
+    """How we talk to clusters."""
+
+    connect_timeout: float = Field(
+        default=10.0, gt=0, description="Seconds to connect to a cluster, TLS included."
+    )
+    idle_timeout: float = Field(
+        default=60.0,
+        gt=0,
+        lt=90,
+        description="Seconds an unused connection is kept; servers drop theirs at 90.",
+    )
+    idle_connections: int = Field(
+        default=256, ge=0, description="Unused connections kept per cluster and worker."
+    )
+    excess_permissions: Literal["warn", "refuse"] = Field(
+        default="warn",
+        description="What to do with a cluster whose proxy account may do more than impersonate.",
+    )
+    check_interval: float = Field(
+        default=600.0, gt=0, description="Seconds between looks at what our account may do there."
+    )
+
+
+class Journal(Group):
+    """The durable record."""
+
+    segment_bytes: int = Field(
+        default=64 * MIB, ge=64 * KIB, description="Size of a journal segment, preallocated."
+    )
+    deadline: float = Field(
+        default=1.0, gt=0, description="Seconds a call waits for its record before it is refused."
+    )
+    queue_bytes: int = Field(
+        default=64 * MIB, ge=MIB, description="Bytes of records that may wait for the disk."
+    )
+    queue_records: int = Field(
+        default=50_000, ge=100, description="Records that may wait for the disk."
+    )
+
+
+class Credentials(Group):
+    """Client certificates we issue."""
+
+    default_ttl: str = Field(default="8h", description="Lifetime when `--ttl` is not given.")
+    max_ttl: str = Field(default="30d", description="Longest lifetime that may be asked for.")
+
+
+class Log(Group):
+    """What the process says about itself on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Quietest level shown; `debug` has one line per call."
+    )
+    format: Literal["auto", "console", "json"] = Field(
+        default="auto", description="`auto` is console on a terminal and JSON elsewhere."
+    )
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Each field's description is its documentation."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="KUBEWITNESS_",
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        frozen=True,
+        extra="forbid",
+    )
+
+    data_dir: Path = Field(
+        default=Path("kubewitness-data"), description="Where keys, state and journals live."
+    )
+    listen: Address = Field(
+        default="0.0.0.0:8443", description="Address of the data plane, for kubectl and friends."
+    )
+    control: Address = Field(
+        default="127.0.0.1:9443", description="Address of the control plane: REST and health."
+    )
+    metrics: Address = Field(
+        default="127.0.0.1:9464", description="Address of `/metrics`, `/livez` and `/readyz`."
+    )
+    advertise: str = Field(
+        default="",
+        description="`host:port` written into kubeconfigs; empty: the first TLS name and our port.",
+    )
+    domain: str = Field(
+        default="",
+        description="Calls to `<cluster>.<domain>` reach that cluster without a path prefix.",
+    )
+    workers: int = Field(
+        default=1, ge=1, le=64, description="Processes that share the data plane's port."
+    )
+    trusted_proxies: tuple[Network, ...] = Field(
+        default=(),
+        description="Networks whose PROXY protocol v2 header is believed (and required).",
+    )
+    database: str = Field(
+        default="", description="Database URL; empty: SQLite files in the data directory."
+    )
+    drain_timeout: float = Field(
+        default=30.0, ge=0, description="Seconds that calls under way get after SIGTERM."
+    )
+    tls: TLS = TLS()
+    limits: Limits = Limits()
+    upstream: Upstream = Upstream()
+    journal: Journal = Journal()
+    credentials: Credentials = Credentials()
+    log: Log = Log()
+
+
+def load(flags: dict[str, Any] | None = None) -> Settings:
+    """Read the settings: `flags` (nested by group, `None` left out), environment, file, defaults.
+
+    The data directory decides which file is read, so it comes from a flag or the environment.
+    Raises SettingsError naming the setting, where it was found and what is wrong with it.
+    """
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    first = _build(given, {})
+    path = first.data_dir / FILE_NAME
+    return _build(given, _read(path), path) if path.exists() else first
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path}: cannot be read: {error}") from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise SettingsError(f"{path}: the top level must be a mapping of settings")
+    return document
+
+
+def _build(flags: dict[str, Any], file: dict[str, Any], path: Path | None = None) -> Settings:
+    class Sourced(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            del init_settings, dotenv_settings, file_secret_settings
+            return (
+                InitSettingsSource(settings_cls, flags),
+                env_settings,
+                InitSettingsSource(settings_cls, file),
+            )
+
+    try:
+        return Sourced()
+    except (ValidationError, PydanticSettingsError) as error:
+        where = f"{path}, flags or environment" if path else "flags or environment"
+        raise SettingsError(f"settings ({where}): {_problems(error)}") from error
+
+
+def _problems(error: ValidationError | PydanticSettingsError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    return "; ".join(
+        f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+        for item in error.errors(include_url=False, include_input=False)
+    )

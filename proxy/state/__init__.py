@@ -1,0 +1,1 @@
+"""What the proxy knows besides its records: clusters and credentials, and who changed them."""
