@@ -8,6 +8,7 @@ at the finished head as if it came from a stranger. Framing (`Content-Length`,
 
 from __future__ import annotations
 
+import functools
 import re
 import string
 from collections.abc import Iterable, Sequence
@@ -95,6 +96,7 @@ _TOKEN_SUBPROTOCOL: Final = b"base64url.bearer.authorization.k8s.io."
 _TOKEN_BYTES: Final = (string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~").encode()
 _NAME_BYTES: Final = _TOKEN_BYTES.replace(b"_", b"")
 _BREAKS: Final = re.compile(rb"[\x00\r\n]")
+_GATED_INITIALS: Final = frozenset(b"iaxc")  # impersonate…, authorization, x-remote-…, connection
 _HARMLESS_OPTIONS: Final = frozenset({b"close", b"keep-alive", b"upgrade"})
 
 
@@ -159,7 +161,7 @@ def _without_tokens(kept: Iterable[tuple[bytes, bytes, bytes]]) -> Iterable[tupl
 def last_gate(head: Head, identity: Identity, *, authorization: bytes | None = None) -> None:
     """Checks a finished upstream head once more, trusting nobody who built it.
 
-    1. Names are tokens without `_`, and no name or value holds CR, LF or NUL.
+    1. There are headers; names are tokens without `_`; no name or value holds CR, LF or NUL.
     2. The identity headers are exactly those of `identity`: one user, the same groups as often,
        uid and extras, no other `impersonate…`.
     3. No `X-Remote-*`; `Authorization` only with the proxy's own credential, at most once.
@@ -174,36 +176,48 @@ def last_gate(head: Head, identity: Identity, *, authorization: bytes | None = N
         GateRefused: the head must not be sent. The message holds no header value.
     """
     names = [name.lower() for name, _ in head]
+    _check_shape(names, head)
+    credentials = []
+    acting = []
+    for name, (_, value) in zip(names, head, strict=True):
+        # One comparison for most names: this runs once for every call.
+        if name[0] not in _GATED_INITIALS:
+            continue
+        if name.startswith(b"impersonate"):
+            acting.append((name, value))
+        elif name.startswith(b"x-remote-"):
+            raise GateRefused("a front-proxy header (X-Remote-*) is present")
+        elif name == b"authorization":
+            credentials.append(value)
+        elif name == b"connection":
+            _check_connection(value)
+    if credentials and credentials != [authorization]:
+        raise GateRefused("Authorization is not the proxy's own")
+    acting.sort()
+    if acting != _expected(identity):
+        raise GateRefused("the impersonation headers are not those of the identity")
+
+
+def _check_shape(names: list[bytes], head: Head) -> None:
+    """Step 1, on all names and all values at once."""
     if b":".join(names).translate(None, _NAME_BYTES) != b":" * (len(names) - 1) or not all(names):
         raise GateRefused("a header name is not a token")
     if _BREAKS.search(b" ".join([value for _, value in head])):
         raise GateRefused("a header value holds CR, LF or NUL")
-    credentials = []
-    for name, (_, value) in zip(names, head, strict=True):
-        if name.startswith(b"x-remote-"):
-            raise GateRefused("a front-proxy header (X-Remote-*) is present")
-        if name == b"authorization":
-            credentials.append(value)
-        elif name == b"connection" and not _HARMLESS_OPTIONS.issuperset(_options(value)):
-            raise GateRefused("Connection lists the name of a header")
-    if credentials and credentials != [authorization]:
-        raise GateRefused("Authorization is not the proxy's own")
-    acting = [
-        (name, value)
-        for name, (_, value) in zip(names, head, strict=True)
-        if name.startswith(b"impersonate")
-    ]
-    _check_acting(acting, identity)
 
 
-def _check_acting(acting: Headers, identity: Identity) -> None:
-    """Step 2; `acting` has lower-cased names."""
+@functools.lru_cache(maxsize=1024)
+def _expected(identity: Identity) -> Headers:
+    """The identity headers with lower-cased names, sorted."""
     try:
-        expected = [(name.lower(), value) for name, value in impersonation.headers(identity)]
+        return sorted((name.lower(), value) for name, value in impersonation.headers(identity))
     except impersonation.InvalidIdentity as error:
         raise GateRefused("the identity cannot be sent") from error
-    if sorted(acting) != sorted(expected):
-        raise GateRefused("the impersonation headers are not those of the identity")
+
+
+def _check_connection(value: bytes) -> None:
+    if value.lower() not in _HARMLESS_OPTIONS and not _HARMLESS_OPTIONS.issuperset(_options(value)):
+        raise GateRefused("Connection lists the name of a header")
 
 
 def response_headers(headers: Head, *, upgrade: bool = False) -> Headers:

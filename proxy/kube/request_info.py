@@ -170,19 +170,20 @@ def _resource(
 
 def _list_or_watch(options: dict[str, str]) -> tuple[str, str]:
     """Verb and name of a GET that names no object in its path."""
-    if not options:
-        return "list", ""
     watch = options.get("watch")
-    name = ""
-    if _decodes(options):
-        try:
-            name = required_value(options.get("fieldSelector", ""), "metadata.name")
-        except InvalidSelector:
-            return _watch_after_error(watch), ""
-        # Case folding as in Go's EqualFold: a long s equals an s.
-        is_watch = watch is not None and watch != "0" and watch.casefold() != "false"
-        return "watch" if is_watch else "list", name if is_path_segment(name) else ""
-    return _watch_after_error(watch), ""
+    field_selector = options.get("fieldSelector", "")
+    if "metadata.name" not in field_selector and (watch is None or watch.isascii()):
+        # There is no name to lose, and both rules for `watch` agree: no need to decode the rest.
+        return _watch_after_error(watch), ""
+    try:
+        name = required_value(field_selector, "metadata.name")
+    except InvalidSelector:
+        return _watch_after_error(watch), ""
+    if not _decodes(options):
+        return _watch_after_error(watch), ""
+    # Case folding as in Go's EqualFold: a long s equals an s.
+    is_watch = watch is not None and watch != "0" and watch.casefold() != "false"
+    return "watch" if is_watch else "list", name if is_path_segment(name) else ""
 
 
 def _decodes(options: dict[str, str]) -> bool:

@@ -27,7 +27,7 @@ _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
 _SEPARATOR: Final = re.compile(rb"[/\\]")
 # A parameter that some API servers (OpenShift) take for a bearer token, or a name that hides one.
-_TOKEN_NAME: Final = re.compile(rb"(?:\A|&)(?:access_token|[^=&]*%[^=&]*)(?=[=&]|\Z)")
+_TOKEN_NAME: Final = re.compile(rb"&(?:access_token(?=[=&]|\Z)|[^=&%]*+%[^=&]*)")
 
 
 def check_target(target: bytes) -> str | None:
@@ -97,8 +97,8 @@ def _check_query(path: bytes, query: bytes) -> str | None:
     if query.count(b"&") >= MAX_PARAMETERS:
         # Newer API servers ignore every parameter of such a query, older ones none of them.
         return f"the query holds more than {MAX_PARAMETERS} parameters"
-    for match in _TOKEN_NAME.finditer(query):
-        name = unquote_to_bytes(match[0].lstrip(b"&"))
+    for match in _TOKEN_NAME.finditer(b"&" + query):
+        name = unquote_to_bytes(match[0][1:])
         if name == b"access_token" and not _has_backend(path):
             return "the query holds a credential (access_token); use a client certificate"
     return None
