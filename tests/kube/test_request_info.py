@@ -111,6 +111,7 @@ def test_vector(vector: Vector) -> None:
         ("?watch=%zz&watch=0", "list", ""),
         ("?watch=fal%C5%BFe", "list", ""),
         ("?watch=fal%C5%BFe&limit=x", "watch", ""),
+        ("?fieldSelector=metadata.name", "list", ""),
         ("?watch=1" + "&a" * 10_000, "list", ""),
     ],
 )
@@ -200,3 +201,10 @@ def test_describe_is_check_understand_classify(method: str, path: str, upgrade: 
 def test_long_targets_are_described_without_being_kept() -> None:
     target = (POD + "/exec?command=" + "x" * 100_000).encode()
     assert describe("GET", target).call_class is CallClass.PRIVILEGED
+
+
+def test_what_kube_apiserver_cannot_understand_is_not_described() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        describe("GET", b"/api/v1/proxy")
+    assert refused.value.info is not None
+    assert describe("GET", b"/api/v1/pods?watch=0").info.verb == "list"
