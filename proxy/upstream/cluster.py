@@ -3,13 +3,19 @@
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
+
+EXTRA_CREDENTIAL: Final = "kubewitness.io/credential"
+"""Extra key that tells a cluster's own audit log which credential (serial) made a call."""
+EXTRA_IMPERSONATOR: Final = "kubewitness.io/impersonator"
+"""Extra key with the real user behind an allowed `--as`."""
 
 
 def _no_authorization() -> bytes | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Target:
     """Everything one forwarded call needs to know of its cluster.
 

@@ -1,0 +1,365 @@
+"""One client connection: llhttp reads requests, one task serves them in order.
+
+The connection parses, applies back-pressure and keeps deadlines. What a request means, and what
+happens to it, is the pipeline's business. Framing errors end the connection after an answer, so
+that no byte behind them is ever taken for a request.
+"""
+
+import asyncio
+import enum
+from collections import deque
+from typing import Final, Protocol
+
+import httptools
+
+from proxy.audit.event import CloseReason
+from proxy.authn.certificate import BadCertificateError, CertificateIdentity, identify
+from proxy.settings import Limits
+from proxy.tasks import spawn
+from proxy.upstream.connection import RawSink
+from proxy.upstream.stream import ByteStream
+
+MAX_PIPELINED: Final = 8
+"""Requests parsed ahead of the one being served before we stop reading."""
+MAX_EARLY: Final = 64 * 1024
+"""Bytes kept that a client sent behind an upgrade request, before its answer."""
+
+
+class Request:
+    """One request as it came: nothing decoded, nothing decided."""
+
+    __slots__ = (
+        "body",
+        "expects",
+        "headers",
+        "keep_alive",
+        "method",
+        "target",
+        "upgrade",
+        "version",
+    )
+
+    def __init__(self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.version = "1.1"
+        self.body: ByteStream | None = None
+        """None when the framing says that there is none."""
+        self.keep_alive = True
+        self.upgrade = False
+        self.expects = False
+        """The client waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1)."""
+
+
+class Waiting(enum.Enum):
+    """What the connection waits for from its client, which decides the deadline."""
+
+    REQUEST = enum.auto()
+    HEAD = enum.auto()
+    NOTHING = enum.auto()
+    """A call is being served; it may be silent for hours."""
+
+
+class Server(Protocol):
+    """Who serves the requests of a connection: the pipeline and the listener's bookkeeping."""
+
+    limits: Limits
+
+    async def serve(self, connection: "ClientConnection", request: Request) -> None:
+        """Serve one request to its end; afterwards `connection.reusable` tells whether to go on."""
+
+    async def unreadable(self, connection: "ClientConnection", why: str) -> None:
+        """Record bytes that are no request and answer them."""
+
+    def opened(self, connection: "ClientConnection") -> None:
+        """The handshake is done and the certificate read."""
+
+    def closed(self, connection: "ClientConnection") -> None:
+        """Forget the connection."""
+
+
+class ClientConnection(asyncio.Protocol):
+    """A client's connection after its TLS handshake."""
+
+    def __init__(self, server: Server, source: str) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._server = server
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._requests: deque[Request] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._drain: asyncio.Future[None] | None = None
+        self._sink: RawSink | None = None
+        self._early = b""
+        self._paused = False
+        self._unreadable = ""
+        self._head_bytes = 0
+        self._target = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._current: Request | None = None
+        self._in_body = False
+        self.limits = server.limits
+        self.source = source
+        """Address the connection came from."""
+        self.identity: CertificateIdentity | None = None
+        """What the client's certificate says; None without one."""
+        self.identity_error = ""
+        """Why the certificate names nobody, when it does not."""
+        self.lost = False
+        self.reusable = True
+        self.draining = False
+        self.cut_reason: CloseReason | None = None
+        """Why we are ending the connection from our side, set before its call is cancelled."""
+        self.cluster = ""
+        """Cluster of the call being served; empty when idle."""
+        self.waiting = Waiting.REQUEST
+        self.deadline = self._loop.time() + server.limits.idle_timeout
+
+    # --- asyncio.Protocol --------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to serve."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # narrows the type
+        self._transport = transport
+        session = transport.get_extra_info("ssl_object")
+        certificate = session.getpeercert(binary_form=True) if session is not None else None
+        if certificate is not None:
+            try:
+                self.identity = identify(certificate)
+            except BadCertificateError as error:
+                self.identity_error = str(error)
+        self._server.opened(self)
+        self._task = spawn(self._serve(), name=f"connection {self.source}")
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; what it finds is queued, whoever waits is woken once."""
+        if self._sink is not None:
+            self._sink.data(data)
+        elif self._unreadable:
+            return
+        elif self._current is not None and self._current.upgrade:
+            self._keep_early(data)
+        else:
+            self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
+        if not self._in_body:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._keep_early(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            self._refuse(_reason(error))
+            return
+        if self._head_bytes > self._server.limits.header_bytes:
+            self._refuse(f"the request head is over {self._server.limits.header_bytes} bytes")
+            return
+        if self.waiting is Waiting.REQUEST and self._head_bytes:
+            self.waiting = Waiting.HEAD
+            self.deadline = self._loop.time() + self._server.limits.header_timeout
+        if self._in_body and self._current is not None and self._current.body is not None:
+            self._current.body.wake()
+        if len(self._requests) >= MAX_PIPELINED and not self._paused:
+            self._paused = True
+            self.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> None:
+        """The client is done sending; over TLS that ends the connection (no half-close)."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone: its call is cancelled, its body ends in an error."""
+        self.lost = True
+        sink = self._sink
+        if sink is not None:
+            sink.closed(exc)
+        elif self._task is not None and not self._task.done():
+            self._task.cancel()
+        self._server.closed(self)
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        """The client reads slower than we write."""
+        if self._sink is not None:
+            self._sink.pause()
+        if self._drain is None:
+            self._drain = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """The client caught up."""
+        if self._sink is not None:
+            self._sink.resume()
+        drain, self._drain = self._drain, None
+        if drain is not None and not drain.done():
+            drain.set_result(None)
+
+    # --- llhttp callbacks --------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._target = b""
+        self._headers = []
+
+    def on_url(self, url: bytes) -> None:
+        """The target, possibly in pieces."""
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; request trailers are dropped, as RFC 9110 §6.5.1 allows."""
+        if not self._in_body:
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: queue the request."""
+        parser = self._parser
+        request = Request(parser.get_method(), self._target, self._headers)
+        request.version = parser.get_http_version()
+        request.keep_alive = parser.should_keep_alive()
+        request.upgrade = parser.should_upgrade()
+        length = b""
+        chunked = False
+        for name, value in self._headers:
+            size = len(name)
+            if size == 14 and name.lower() == b"content-length":
+                length = value
+            elif size == 17 and name.lower() == b"transfer-encoding":
+                chunked = True
+            elif size == 6 and name.lower() == b"expect":
+                request.expects = True
+        if chunked or (length and length != b"0"):
+            assert self._transport is not None  # noqa: S101
+            request.body = ByteStream(self._transport)
+            self._in_body = True
+        self._head_bytes = 0
+        self._current = request
+        self._requests.append(request)
+
+    def on_body(self, data: bytes) -> None:
+        """Body bytes, without chunk framing."""
+        if self._current is not None and self._current.body is not None:
+            self._current.body.feed(data)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        self._in_body = False
+        current = self._current
+        if current is not None and current.body is not None:
+            current.body.end()
+
+    # --- serving -----------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        try:
+            while not self.lost:
+                if not self._requests and not await self._next():
+                    break
+                request = self._requests.popleft()
+                if self._paused and not self._requests:
+                    self._paused = False
+                    self.resume_reading()
+                self.waiting = Waiting.NOTHING
+                await self._server.serve(self, request)
+                if not self.reusable or self.draining or not request.keep_alive:
+                    break
+                self.waiting = Waiting.REQUEST
+                self.deadline = self._loop.time() + self._server.limits.idle_timeout
+            if self._unreadable and not self.lost:
+                await self._server.unreadable(self, self._unreadable)
+        except (asyncio.CancelledError, ConnectionError):
+            # The client left, or we cut it; the pipeline has recorded which.
+            self.abort()
+        finally:
+            self.close()
+
+    async def _next(self) -> bool:
+        """Wait for a request; False when none will come."""
+        while not self._requests:
+            if self._unreadable or self.lost or self.draining:
+                return False
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        return True
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _refuse(self, why: str) -> None:
+        self._unreadable = why
+        if self._in_body and self._current is not None and self._current.body is not None:
+            self._current.body.fail(ConnectionError(why))
+        self.reusable = False
+        self._wake()
+
+    def _keep_early(self, data: bytes) -> None:
+        self._early += data
+        self._wake()
+        if len(self._early) > MAX_EARLY:
+            self.pause_reading()
+
+    # --- what the pipeline uses --------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the client; nothing once it is gone."""
+        if self._transport is not None and not self.lost:
+            self._transport.write(data)
+
+    async def drained(self) -> None:
+        """Wait while the client reads slower than we write."""
+        if self._drain is not None:
+            await self._drain
+
+    def upgrade(self, sink: RawSink) -> None:
+        """After our 101: everything from here goes to `sink`, beginning with what came early."""
+        self._sink = sink
+        early, self._early = self._early, b""
+        if early:
+            sink.data(early)
+        if len(early) > MAX_EARLY:
+            self.resume_reading()
+        if self.lost:
+            sink.closed(None)
+
+    def pause_reading(self) -> None:
+        """Stop taking bytes from the client."""
+        if self._transport is not None and not self.lost:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take bytes again."""
+        if self._transport is not None and not self.lost:
+            self._transport.resume_reading()
+
+    def cut(self, reason: CloseReason) -> None:
+        """End the connection now; a call under way is recorded with `reason`."""
+        if self.cut_reason is None:
+            self.cut_reason = reason
+            if self._task is not None and not self._task.done():
+                self._task.cancel()
+            else:
+                self.abort()
+
+    def drain_idle(self) -> None:
+        """Serve what is under way, nothing more; close at once when idle."""
+        self.draining = True
+        if self.waiting is not Waiting.NOTHING:
+            self._wake()
+
+    def close(self) -> None:
+        """Close after sending what waits."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close without sending what waits, so a cut response cannot look complete."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _reason(error: httptools.HttpParserError) -> str:
+    text = str(error) or type(error).__name__
+    return text if len(text) <= 200 else text[:200]

@@ -1,0 +1,292 @@
+"""The data plane's door: accept, learn the true source, shake hands, hand over to a connection.
+
+The accept loop never waits for a client: PROXY headers and TLS handshakes run in a task of their
+own, under a deadline, so that silent sockets cost a bounded amount and never the listener. What
+fails here is recorded as a connection event.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from proxy.audit.event import CloseReason, ConnectionEvent, body, new_id
+from proxy.audit.port import Journal, JournalUnavailableError
+from proxy.authz.access_review import ClusterAccessReviewer
+from proxy.clock import Clock, rfc3339
+from proxy.gateway.connection import ClientConnection, Request, Waiting
+from proxy.gateway.observing import Observer
+from proxy.gateway.pipeline import Pipeline
+from proxy.gateway.responding import head
+from proxy.kube.status import error_response
+from proxy.metrics import Metrics
+from proxy.settings import Limits, Settings, split_address
+from proxy.state.snapshot import Snapshot
+from proxy.tasks import cancel, spawn
+from proxy.upstream.cluster import Target
+from proxy.upstream.pool import Pool, keep_alive
+from proxy.wire import proxy_protocol
+
+_log = structlog.get_logger(__name__)
+
+BACKLOG: Final = 4096
+SWEEP: Final = 0.5
+"""Seconds between looks at deadlines and at certificates that ended during a stream."""
+CUT_TIMEOUT: Final = 5.0
+"""Seconds that cut calls get to write their last event."""
+USER_TIMEOUT_MS: Final = 120_000
+"""A client that takes no byte for this long is gone (TCP_USER_TIMEOUT, tcp(7))."""
+
+
+class DataPlane:
+    """The listener of one process, with its connections and its pools."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        metrics: Metrics,
+        journal: Journal,
+        snapshot: Callable[[], Snapshot],
+        target: Callable[[str], Target | None],
+        server_context: Callable[[], ssl.SSLContext],
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._metrics = metrics
+        self._journal = journal
+        self._snapshot = snapshot
+        self._context = server_context
+        self._trusted = [ipaddress.ip_network(network) for network in settings.trusted_proxies]
+        self._pool = Pool(settings.upstream, clock)
+        self._observer = Observer(metrics, lambda name: name in snapshot().clusters)
+        self._pipeline = Pipeline(
+            journal=journal,
+            clock=clock,
+            snapshot=snapshot,
+            target_of=target,
+            reviewer=ClusterAccessReviewer(self._pool),
+            pool=self._pool,
+            observer=self._observer,
+            domain=settings.domain,
+        )
+        self._connections: set[ClientConnection] = set()
+        self._emptied = asyncio.Event()
+        self._handshakes = 0
+        self._socket: socket.socket | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._draining = False
+        self.limits: Limits = settings.limits
+
+    # --- life --------------------------------------------------------------------------------
+
+    async def start(self, sock: socket.socket | None = None) -> tuple[str, int]:
+        """Listen on `settings.listen`, or on a bound socket handed in; returns the address.
+
+        Raises OSError when the address cannot be bound.
+        """
+        listener = sock if sock is not None else self._bind()
+        listener.setblocking(False)
+        listener.listen(BACKLOG)
+        self._socket = listener
+        self._tasks = [
+            spawn(self._accept(listener), name="accept"),
+            spawn(self._sweep(), name="sweep connections"),
+        ]
+        address = listener.getsockname()
+        return str(address[0]), int(address[1])
+
+    def _bind(self) -> socket.socket:
+        host, port = split_address(self._settings.listen)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if self._settings.workers > 1:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((host, port))
+        return listener
+
+    def state_changed(self) -> None:
+        """Cut what the new state no longer allows: revoked credentials, removed clusters."""
+        now = self._clock.now()
+        for connection in list(self._connections):
+            if not self._stands(connection, now):
+                connection.cut(CloseReason.REVOKED)
+
+    async def drain(self, timeout: float) -> None:
+        """Stop accepting, let calls end for `timeout` seconds, then cut the rest."""
+        self._draining = True
+        await cancel(*self._tasks[:1])
+        if self._socket is not None:
+            self._socket.close()
+        for connection in list(self._connections):
+            connection.drain_idle()
+        await self._empty(timeout)
+        for connection in list(self._connections):
+            connection.cut(CloseReason.DRAINED)
+        await self._empty(CUT_TIMEOUT)
+        await cancel(*self._tasks)
+        self._pool.close()
+
+    async def _empty(self, timeout: float) -> None:
+        """Wait until no connection is left, at most `timeout` seconds."""
+        if self._connections:
+            self._emptied.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self._emptied.wait()
+
+    # --- accepting ---------------------------------------------------------------------------
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, address = await loop.sock_accept(listener)
+            except OSError as error:
+                # Out of descriptors: wait for some to come back instead of spinning.
+                _log.warning("cannot accept", error=str(error))
+                await asyncio.sleep(0.1)
+                continue
+            if len(self._connections) + self._handshakes >= self.limits.connections:
+                self._observer.refused("connection-limit")
+                sock.close()
+                continue
+            self._handshakes += 1
+            _ = spawn(self._greet(sock, str(address[0])), name="handshake")
+
+    async def _greet(self, sock: socket.socket, peer: str) -> None:
+        """From an accepted socket to a served connection, or a recorded failure."""
+        source = peer
+        try:
+            keep_alive(sock)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+            async with asyncio.timeout(self._settings.tls.handshake_timeout):
+                source = await self._true_source(sock, peer)
+                await self._shake_hands(sock, source)
+        except proxy_protocol.InvalidProxyHeader as error:
+            self._failed(source, "proxy-protocol", str(error))
+            sock.close()
+        except TimeoutError:
+            self._failed(source, "tls-timeout", "no complete handshake in time")
+            sock.close()
+        except (OSError, ssl.SSLError) as error:
+            self._failed(source, "tls-handshake", _tls_message(error))
+            sock.close()
+        finally:
+            self._handshakes -= 1
+
+    async def _true_source(self, sock: socket.socket, peer: str) -> str:
+        """The peer, or whom a trusted balancer speaks for (PROXY protocol v2, required of it)."""
+        if not self._trusted:
+            return peer
+        address = ipaddress.ip_address(peer.removeprefix("::ffff:"))
+        if not any(address in network for network in self._trusted):
+            return peer
+        fixed = await _receive(sock, proxy_protocol.FIXED)
+        payload = await _receive(sock, proxy_protocol.payload_length(fixed))
+        source = proxy_protocol.source(fixed, payload)
+        return peer if source is None else source.address
+
+    async def _shake_hands(self, sock: socket.socket, source: str) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(
+            lambda: ClientConnection(self, source), sock, ssl=self._context()
+        )
+
+    def _failed(self, source: str, reason: str, message: str) -> None:
+        """Record a connection that never carried a call."""
+        self._observer.refused(reason)
+        now = self._clock.now()
+        event = ConnectionEvent(new_id(now), rfc3339(now), (source,), "data", reason, message)
+        try:
+            self._journal.post(body(event))
+        except JournalUnavailableError as error:
+            _log.warning("a failed connection could not be recorded", error=error.message)
+
+    # --- serving (proxy.gateway.connection.Server) -------------------------------------------
+
+    def opened(self, connection: ClientConnection) -> None:
+        """A handshake is done: keep the connection until it closes."""
+        self._connections.add(connection)
+        self._metrics.connections_open.inc()
+        if self._draining:
+            connection.drain_idle()
+
+    async def serve(self, connection: ClientConnection, request: Request) -> None:
+        """Serve one request."""
+        await self._pipeline.serve(connection, request)
+
+    async def unreadable(self, connection: ClientConnection, why: str) -> None:
+        """Bytes that are no request: record them, answer 400, and take nothing more."""
+        self._failed(connection.source, "unreadable-request", why)
+        headers, text = error_response(None, 400, f"the request could not be read: {why}")
+        length = (b"Content-Length", b"%d" % len(text))
+        connection.write(head(400, headers, length, (b"Connection", b"close")) + text)
+        await connection.drained()
+
+    def closed(self, connection: ClientConnection) -> None:
+        """Forget a connection."""
+        if connection in self._connections:
+            self._connections.discard(connection)
+            self._metrics.connections_open.dec()
+            if not self._connections:
+                self._emptied.set()
+
+    # --- deadlines ---------------------------------------------------------------------------
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(SWEEP)
+            now = self._clock.now()
+            for connection in list(self._connections):
+                if connection.waiting is not Waiting.NOTHING:
+                    if loop.time() > connection.deadline:
+                        self._too_slow(connection)
+                elif not self._stands(connection, now):
+                    connection.cut(CloseReason.REVOKED)
+            self._pool.sweep()
+
+    def _too_slow(self, connection: ClientConnection) -> None:
+        if connection.waiting is Waiting.HEAD:
+            self._failed(connection.source, "slow-request", "the request head did not end in time")
+        connection.abort()
+
+    def _stands(self, connection: ClientConnection, now: float) -> bool:
+        """Whether a connection's credential, and the cluster of its call, are still good."""
+        identity = connection.identity
+        if identity is None:
+            return True
+        snapshot = self._snapshot()
+        credential = snapshot.credentials.get(identity.serial)
+        if credential is None or credential.revoked_at is not None or credential.not_after <= now:
+            return False
+        return not connection.cluster or connection.cluster in snapshot.clusters
+
+
+async def _receive(sock: socket.socket, size: int) -> bytes:
+    loop = asyncio.get_running_loop()
+    data = b""
+    while len(data) < size:
+        more = await loop.sock_recv(sock, size - len(data))
+        if not more:
+            raise proxy_protocol.InvalidProxyHeader("the connection ended in the PROXY header")
+        data += more
+    return data
+
+
+def _tls_message(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"client certificate refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.replace("_", " ").lower()
+    return str(error) or type(error).__name__

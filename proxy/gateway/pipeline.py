@@ -1,0 +1,216 @@
+"""The life of a call, from its first byte to its record's last, top to bottom.
+
+    1. receive      give it an id, begin its record
+    2. route        which cluster
+    3. describe     which verb on which resource; refuse what parsers disagree about
+    4. authenticate the certificate's credential stands
+    5. authorize    it reaches that cluster; `--as` is allowed there
+    6. sanitise     the outgoing head, from an allow-list, with the identity in it
+    7. last gate    the finished head is checked again
+    8. intent       durable before the first byte goes upstream, if the call can have an effect
+    9. forward      or tunnel
+    10. outcome     durable before the answer, or its last byte, is released
+
+Whatever happens on the way, `_finish` sees to it that the record has exactly one terminal event:
+refused, failed upstream, client gone, cut, panicked. Steps 1 to 7 are functions of the stage
+before (`receiving`, `clearing`); `forward` takes only what passed all of them.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from proxy.audit.event import CloseReason, ResponseStatus
+from proxy.audit.port import Journal, JournalUnavailableError
+from proxy.authz.access_review import AccessReviewer
+from proxy.clock import Clock
+from proxy.gateway import forwarding, receiving, tunnel
+from proxy.gateway.clearing import authorize, clear
+from proxy.gateway.connection import ClientConnection, Request
+from proxy.gateway.exchange import Cleared, Intended, Received
+from proxy.gateway.observing import Observer
+from proxy.gateway.receiving import Refused
+from proxy.gateway.responding import head
+from proxy.kube.request_info import CallClass, may_have_effect
+from proxy.kube.status import error_response, reason_for
+from proxy.state.snapshot import Snapshot
+from proxy.upstream.cluster import Target
+from proxy.upstream.connection import UpstreamError
+from proxy.upstream.pool import Pool
+
+_log = structlog.get_logger(__name__)
+
+
+class Pipeline:
+    """Serves calls. One per process; it keeps nothing between calls."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        clock: Clock,
+        snapshot: Callable[[], Snapshot],
+        target_of: Callable[[str], Target | None],
+        reviewer: AccessReviewer,
+        pool: Pool,
+        observer: Observer,
+        domain: str = "",
+    ) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._snapshot = snapshot
+        self._target_of = target_of
+        self._reviewer = reviewer
+        self._pool = pool
+        self._observer = observer
+        self._domain = domain
+
+    async def serve(self, connection: ClientConnection, request: Request) -> None:
+        """Serve one request to its end. Never raises but when cancelled."""
+        received = receiving.receive(connection, request, self._journal, self._clock)  # 1
+        self._observer.begun()
+        try:
+            await self._steps(received)
+        except Refused as refusal:
+            await self._refuse(received, refusal)
+        except JournalUnavailableError as error:
+            await self._unrecorded(received, error)
+        except UpstreamError as error:
+            await self._upstream_failed(received, error)
+        except (asyncio.CancelledError, forwarding.ClientGone):
+            reason = connection.cut_reason or CloseReason.CLIENT_GONE
+            self._finish(received, reason)
+            raise
+        except Exception as error:  # noqa: BLE001  # a fault of ours must still be recorded
+            _log.error("call panicked", audit_id=received.record.call.audit_id, exc_info=error)
+            self._finish(received, CloseReason.PANIC)
+            connection.abort()
+        else:
+            if request.body is not None and not request.body.complete:
+                await forwarding.discard(request.body)
+        finally:
+            connection.cluster = ""
+            self._observer.ended(received.record)
+
+    async def _steps(self, received: Received) -> None:
+        snapshot = self._snapshot()
+        routed = receiving.route(received, self._domain)  # 2
+        received.connection.cluster = routed.cluster
+        described = receiving.describe_call(routed)  # 3
+        identified = receiving.identify(described, snapshot, self._clock.now())  # 4
+        authorized = await authorize(identified, self._target_of, self._reviewer)  # 5
+        cleared = clear(authorized)  # 6, 7
+        intended = await self._intend(cleared)  # 8
+        if described.upgrade:
+            await self._tunnel(intended)  # 9, 10
+        elif described.call_class is CallClass.STREAM:
+            with self._observer.stream():
+                await forwarding.forward(intended, self._pool)  # 9, 10
+        else:
+            await forwarding.forward(intended, self._pool)  # 9, 10
+
+    async def _intend(self, cleared: Cleared) -> Intended:
+        """8. For reads the intent is in the same batch while the cluster works."""
+        described = cleared.authorized.identified.described
+        intent = described.routed.received.record.intend()
+        if may_have_effect(described.call_class):
+            await intent
+        return Intended(cleared, intent)
+
+    async def _tunnel(self, intended: Intended) -> None:
+        """9 and 10 of an upgrade; an answer other than 101 is relayed like any other."""
+        received = intended.cleared.authorized.identified.described.routed.received
+        client = received.connection
+        upstream, response = await tunnel.open_tunnel(intended, self._pool)
+        if response.status == 101:
+            with self._observer.stream():
+                await tunnel.run_tunnel(received.record, client, upstream, response)
+            return
+        client.reusable = False
+        try:
+            await forwarding.relay(intended, upstream, response)
+        finally:
+            upstream.abort()
+
+    async def _refuse(self, received: Received, refusal: Refused) -> None:
+        """Answer it ourselves, once the refusal is on record."""
+        self._observer.refused(refusal.category)
+        headers, body = error_response(
+            received.record.info, refusal.code, refusal.message, retry_after=refusal.retry_after
+        )
+        status = ResponseStatus(refusal.code, "Failure", reason_for(refusal.code), refusal.message)
+        received.record.bytes_out = len(body)
+        try:
+            await received.record.end(status, CloseReason.REFUSED)
+        except JournalUnavailableError as error:
+            await self._unrecorded(received, error)
+            return
+        await self._answer(received, refusal.code, headers, body)
+
+    async def _upstream_failed(self, received: Received, error: UpstreamError) -> None:
+        """The cluster could not be asked, or broke off before its answer began."""
+        record = received.record
+        if record.released:
+            # Only a broken connection tells the client that this is not the end.
+            self._finish(received, CloseReason.UPSTREAM_FAILED)
+            received.connection.abort()
+            return
+        code = 502 if record.forwarded else 503
+        # No Retry-After: client-go would repeat the call up to ten times, mutations included.
+        headers, body = error_response(record.info, code, error.message)
+        try:
+            await record.end(
+                ResponseStatus(code, "Failure", reason_for(code), error.message),
+                CloseReason.UPSTREAM_FAILED,
+            )
+        except JournalUnavailableError as failure:
+            await self._unrecorded(received, failure)
+            return
+        await self._answer(received, code, headers, body)
+
+    async def _unrecorded(self, received: Received, error: JournalUnavailableError) -> None:
+        """The record failed: refuse, or cut what was already begun."""
+        record = received.record
+        self._observer.refused("journal")
+        self._finish(received, CloseReason.RECORD_FAILED)
+        if record.released:
+            received.connection.abort()
+            return
+        message = f"the call cannot be recorded, so it is refused: {error.message}"
+        if record.forwarded:
+            message = (
+                "the cluster has answered, but the outcome could not be recorded, so the answer is "
+                f"withheld; check the object before trying again: {error.message}"
+            )
+        headers, body = error_response(record.info, 503, message)
+        await self._answer(received, 503, headers, body)
+
+    async def _answer(
+        self, received: Received, code: int, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> None:
+        connection = received.connection
+        request = received.request
+        if request.upgrade:
+            connection.reusable = False
+        if request.body is not None and not request.body.complete:
+            connection.reusable = False
+        headers.append((b"Audit-ID", received.record.call.audit_id.encode()))
+        headers.append((b"Content-Length", b"%d" % len(body)))
+        if not connection.reusable or connection.draining or not request.keep_alive:
+            headers.append((b"Connection", b"close"))
+            connection.reusable = False
+        connection.write(head(code, headers) + (b"" if request.method == b"HEAD" else body))
+        await connection.drained()
+
+    def _finish(self, received: Received, reason: CloseReason) -> None:
+        """Write the terminal event if there is none yet; the journal may be the one that failed."""
+        record = received.record
+        try:
+            record.abandon(ResponseStatus(record.status or _CODES.get(reason, 0)), reason)
+        except JournalUnavailableError:
+            # Nothing more can be done here: recovery closes the intent as interrupted.
+            record.close_reason = reason
+
+
+_CODES = {CloseReason.PANIC: 500, CloseReason.RECORD_FAILED: 503, CloseReason.CLIENT_GONE: 499}

@@ -1,0 +1,147 @@
+"""The record of one call: its intent, its stages, and exactly one terminal event.
+
+Whatever way a call ends, `end` or `abandon` writes the terminal event, once. The description is
+encoded when the intent is written and does not change after that.
+"""
+
+import asyncio
+from typing import Final
+
+from proxy.audit.event import (
+    Call,
+    CloseReason,
+    Progress,
+    ResponseStatus,
+    Stage,
+    describe,
+    stage,
+)
+from proxy.audit.port import Journal
+from proxy.clock import Clock
+from proxy.kube.attributes import RequestInfo
+
+_MICROS: Final = 1_000_000
+
+
+class CallRecord:
+    """What is written down about one call, in order."""
+
+    __slots__ = (
+        "_clock",
+        "_description",
+        "_intent",
+        "_journal",
+        "_started",
+        "arrived",
+        "bytes_in",
+        "bytes_out",
+        "call",
+        "close_reason",
+        "ended",
+        "forwarded",
+        "info",
+        "released",
+        "status",
+        "upstream_micros",
+    )
+
+    def __init__(self, journal: Journal, clock: Clock, call: Call, arrived: float) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._description: bytes | None = None
+        self._intent: asyncio.Future[int] | None = None
+        self._started = clock.monotonic()
+        self.arrived = arrived
+        """Wall time at which the call arrived."""
+        self.call = call
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.upstream_micros = 0
+        self.status = 0
+        self.close_reason = ""
+        self.ended = False
+        self.forwarded = False
+        """Whether any byte of the call went to the cluster."""
+        self.released = False
+        """Whether any byte of the cluster's answer went to the client."""
+        self.info: RequestInfo | None = None
+        """What the call is, once described; it decides the form of answers of our own."""
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the call arrived."""
+        return self._clock.monotonic() - self._started
+
+    def intend(self) -> asyncio.Future[int]:
+        """Queue the intent. Raises JournalUnavailableError at once, or through the future."""
+        self._description = describe(self.call)
+        self._intent = self._journal.append(
+            stage(self._description, Stage.REQUEST_RECEIVED, self.arrived)
+        )
+        return self._intent
+
+    def start(self, status: int) -> asyncio.Future[int]:
+        """Queue `ResponseStarted`, for answers whose end is not known yet."""
+        self.status = status
+        self.released = True
+        return self._append(Stage.RESPONSE_STARTED, ResponseStatus(status))
+
+    async def end(self, status: ResponseStatus, reason: str = "") -> None:
+        """Write the outcome and wait until it, and the intent before it, are durable.
+
+        Raises JournalUnavailableError when either is not; then nothing may be released.
+        """
+        outcome = self._end(Stage.RESPONSE_COMPLETE, status, reason)
+        if outcome is None:
+            return
+        await outcome
+        intent = self._intent
+        if intent is not None:
+            # Queued before the outcome, so it is settled by now; a lost intent fails the call too.
+            await intent
+
+    def abandon(self, status: ResponseStatus, reason: CloseReason) -> None:
+        """Write the terminal event of a call that nobody waits for any more, if none was written.
+
+        Raises JournalUnavailableError when it cannot even be queued; the next start of the proxy
+        then closes the call as interrupted.
+        """
+        if self._description is None and not self.ended:
+            self._silence(self.intend())
+        name = Stage.PANIC if reason is CloseReason.PANIC else Stage.RESPONSE_COMPLETE
+        self._silence(self._end(name, status, reason))
+        self._silence(self._intent)
+
+    def _end(self, name: Stage, status: ResponseStatus, reason: str) -> asyncio.Future[int] | None:
+        if self.ended:
+            return None
+        if self._description is None:
+            _ = self.intend()
+        self.status = status.code
+        self.close_reason = reason
+        outcome = self._append(name, status)
+        self.ended = True
+        return outcome
+
+    def _append(self, name: Stage, status: ResponseStatus) -> asyncio.Future[int]:
+        assert self._description is not None  # noqa: S101  # intend() comes first
+        progress = Progress(
+            status,
+            self.bytes_in,
+            self.bytes_out,
+            self.upstream_micros,
+            int(self.elapsed * _MICROS),
+            self.close_reason,
+        )
+        return self._journal.append(stage(self._description, name, self._clock.now(), progress))
+
+    @staticmethod
+    def _silence(future: asyncio.Future[int] | None) -> None:
+        """Nobody waits for this one; its failure shows in the journal's own state."""
+        if future is not None:
+            future.add_done_callback(_retrieve)
+
+
+def _retrieve(future: asyncio.Future[int]) -> None:
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,276 @@
+"""One HTTP/1.1 connection to a cluster: llhttp reads the answers, bodies are flow-controlled.
+
+The connection knows nothing of calls or records. It sends a finished head, and hands back one
+response head and a body; after a 101 it carries raw bytes both ways.
+"""
+
+import asyncio
+from typing import Final, Protocol
+
+import httptools
+
+from proxy.errors import UnavailableError
+from proxy.upstream.stream import ByteStream
+
+MAX_RESPONSE_HEAD: Final = 1024 * 1024
+"""Bytes of a response head we accept; long Warning and Link headers are legitimate."""
+
+
+class UpstreamError(UnavailableError):
+    """The cluster could not be reached, or did not keep to HTTP."""
+
+
+class RawSink(Protocol):
+    """Receives what an upgraded connection delivers."""
+
+    def data(self, data: bytes) -> None:
+        """Bytes arrived."""
+
+    def closed(self, error: Exception | None) -> None:
+        """No more bytes will arrive."""
+
+    def pause(self) -> None:
+        """Writing to this connection should stop for now."""
+
+    def resume(self) -> None:
+        """Writing may go on."""
+
+
+class ResponseHead:
+    """Status line and headers of a response, and its body."""
+
+    __slots__ = ("body", "headers", "status", "trailers")
+
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: ByteStream) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.trailers: list[tuple[bytes, bytes]] = []
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """An open connection; either idle in a pool, busy with one request, or upgraded."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[ResponseHead] | None = None
+        self._head: ResponseHead | None = None
+        self._head_seen = False
+        self._head_bytes = 0
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._method = b"GET"
+        self._drain: asyncio.Future[None] | None = None
+        self._sink: RawSink | None = None
+        self._early: bytes = b""
+        self._fresh_parser = False
+        self.informational: list[tuple[int, list[tuple[bytes, bytes]]]] = []
+        """1xx answers (not 101) that came before the response of the call under way."""
+        self.lost = False
+        self.reusable = False
+        """True when the last exchange ended cleanly and the server did not ask to close."""
+        self.must_close = False
+        """The request was not sent whole, so no other may follow on this connection."""
+        self.idle_since = 0.0
+
+    # --- sending -----------------------------------------------------------------------------
+
+    def request(self, method: bytes, data: bytes) -> asyncio.Future[ResponseHead]:
+        """Send a head (and whatever body bytes stand behind it); the future is the response head.
+
+        It fails with UpstreamError when the connection ends first.
+        """
+        self._method = method
+        self._head = None
+        self._head_seen = False
+        self._head_bytes = 0
+        self.reusable = False
+        self.informational.clear()
+        self._waiter = waiter = self._loop.create_future()
+        if self.lost or self._transport is None:
+            waiter.set_exception(UpstreamError("the connection was closed before it was used"))
+        else:
+            self._transport.write(data)
+        return waiter
+
+    def write(self, data: bytes) -> None:
+        """Send body bytes, or raw bytes after an upgrade; nothing once the connection is lost."""
+        if self._transport is not None and not self.lost:
+            self._transport.write(data)
+
+    async def drained(self) -> None:
+        """Wait while the cluster reads slower than we write."""
+        if self._drain is not None:
+            await self._drain
+
+    # --- asyncio.Protocol --------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # narrows the type
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser and wake whoever waits, once per delivery."""
+        if self._sink is not None:
+            self._sink.data(data)
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._early += data[upgrade.args[0] :]
+        except httptools.HttpParserError as error:
+            self._broken(f"the cluster's answer is not HTTP/1.1: {error}")
+            return
+        if self._fresh_parser:
+            self._fresh_parser = False
+            self._parser = httptools.HttpResponseParser(self)
+        self._wake(len(data))
+
+    def _wake(self, size: int) -> None:
+        head = self._head
+        if head is None:
+            self._head_bytes += size
+            if self._head_bytes > MAX_RESPONSE_HEAD:
+                self._broken("the cluster's response head is over 1 MiB")
+            return
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(head)
+        head.body.wake()
+
+    def eof_received(self) -> None:
+        """The server closed: ends a body that is delimited by the close."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End whatever was under way."""
+        self.lost = True
+        self.reusable = False
+        sink = self._sink
+        if sink is not None:
+            sink.closed(exc)
+        head = self._head
+        if head is not None and not head.body.complete:
+            if exc is None and self._until_close(head):
+                head.body.end()
+            else:
+                head.body.fail(UpstreamError("the cluster closed the connection mid-response"))
+        self._fail_waiter("the cluster closed the connection without an answer")
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        """The send buffer is full."""
+        if self._sink is not None:
+            self._sink.pause()
+        if self._drain is None:
+            self._drain = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """The send buffer has room."""
+        if self._sink is not None:
+            self._sink.resume()
+        drain, self._drain = self._drain, None
+        if drain is not None and not drain.done():
+            drain.set_result(None)
+
+    # --- llhttp callbacks --------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A response begins."""
+        self._headers = []
+        self._head_seen = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; after the head, a trailer."""
+        if self._head_seen:
+            if self._head is not None:
+                self._head.trailers.append((name, value))
+        else:
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self._head_seen = True
+        status = self._parser.get_status_code()
+        if self._waiter is None:
+            # Bytes without a request: response-queue poisoning or a confused server.
+            raise httptools.HttpParserCallbackError("answer without a request")
+        if 100 <= status < 200 and status != 101:
+            self.informational.append((status, self._headers))
+            return
+        transport = self._transport
+        assert transport is not None  # noqa: S101  # callbacks come after connection_made
+        self._head = ResponseHead(status, self._headers, ByteStream(transport))
+        if status == 101:
+            self._head.body.end()
+        elif self._method == b"HEAD":
+            # llhttp cannot know that no body follows; a new parser reads the next answer.
+            self._fresh_parser = True
+            self._complete(self._parser.should_keep_alive())
+
+    def on_body(self, data: bytes) -> None:
+        """Body bytes, without chunk framing."""
+        head = self._head
+        if head is None or head.body.complete:
+            raise httptools.HttpParserCallbackError("body bytes after the end of an answer")
+        head.body.feed(data)
+
+    def on_message_complete(self) -> None:
+        """The response is whole."""
+        head = self._head
+        if head is not None and not head.body.complete:
+            self._complete(self._parser.should_keep_alive())
+
+    # --- upgrades and ends -------------------------------------------------------------------
+
+    def upgrade(self, sink: RawSink) -> None:
+        """After a 101: everything from here goes to `sink`, beginning with what came along."""
+        self._sink = sink
+        early, self._early = self._early, b""
+        if early:
+            sink.data(early)
+        if self.lost:
+            sink.closed(None)
+
+    def pause_reading(self) -> None:
+        """Stop taking bytes from the cluster."""
+        if self._transport is not None and not self.lost:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take bytes again."""
+        if self._transport is not None and not self.lost:
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Close after sending what waits."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close now: the upstream call is cancelled."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _complete(self, keep_alive: bool) -> None:
+        assert self._head is not None  # noqa: S101
+        self.reusable = keep_alive and not self.lost
+        self._head.body.end()
+
+    def _until_close(self, head: ResponseHead) -> bool:
+        names = {name.lower() for name, _ in head.headers}
+        return b"content-length" not in names and b"transfer-encoding" not in names
+
+    def _broken(self, why: str) -> None:
+        if self._head is not None:
+            self._head.body.fail(UpstreamError(why))
+        self._fail_waiter(why)
+        self.abort()
+
+    def _fail_waiter(self, why: str) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(UpstreamError(why))

@@ -1,0 +1,1 @@
+"""Wire formats as pure functions and state machines: bytes in, values out; no I/O, no clock."""
