@@ -130,7 +130,7 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     close_reason: str = ""
 
 
-class ConnectionEvent(msgspec.Struct, omit_defaults=True, rename={"event_id": "auditID", "stage_timestamp": "stageTimestamp", "source_ips": "sourceIPs"}):  # fmt: skip
+class ConnectionEvent(msgspec.Struct, omit_defaults=True, tag_field="kind", tag="ConnectionEvent", rename={"event_id": "auditID", "stage_timestamp": "stageTimestamp", "source_ips": "sourceIPs"}):  # fmt: skip
     """A connection that ended before it carried a call: a failed handshake, unreadable bytes."""
 
     event_id: str
@@ -140,10 +140,9 @@ class ConnectionEvent(msgspec.Struct, omit_defaults=True, rename={"event_id": "a
     reason: str
     """Short and stable: `tls-handshake`, `tls-timeout`, `proxy-protocol`, `unreadable-request`."""
     message: str = ""
-    kind: str = "ConnectionEvent"
 
 
-class SystemEvent(msgspec.Struct, omit_defaults=True, rename={"event_id": "auditID", "stage_timestamp": "stageTimestamp", "source_ips": "sourceIPs"}):  # fmt: skip
+class SystemEvent(msgspec.Struct, omit_defaults=True, tag_field="kind", tag="SystemEvent", rename={"event_id": "auditID", "stage_timestamp": "stageTimestamp", "source_ips": "sourceIPs"}):  # fmt: skip
     """An administrative act, allowed or not, or something the proxy did by itself."""
 
     event_id: str
@@ -156,7 +155,6 @@ class SystemEvent(msgspec.Struct, omit_defaults=True, rename={"event_id": "audit
     target: str = ""
     outcome: str = "ok"
     detail: dict[str, str | int | bool | list[str]] = {}
-    kind: str = "SystemEvent"
 
 
 _encode = msgspec.json.Encoder().encode

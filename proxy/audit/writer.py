@@ -1,0 +1,421 @@
+"""The writer: records from one event loop, made durable in batches by one thread.
+
+Natural batching: what was queued while the last sync ran goes in the next one. There is no timer
+on the hot path; one watchdog, awake only while records wait, looks after deadlines.
+
+The loop owns the queue, the sequence and the waiting futures; the thread owns the files
+(`proxy.audit.segments`). They exchange batches: at most one is with the thread at any time.
+
+When a batch cannot be made durable, not even in a new segment, everybody waiting is refused and
+so is every `append` from then on. The batch itself is kept, and tried again until the disk takes
+it: its sequences are used, and a copy of it may stand in the segment that failed.
+"""
+
+import binascii
+import os
+import queue
+import threading
+from asyncio import AbstractEventLoop, Future, TimerHandle, get_running_loop, timeout, to_thread
+from collections import deque
+from collections.abc import Callable
+from itertools import accumulate, islice
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from proxy.audit.event import SystemEvent, body, new_id
+from proxy.audit.instance import writer_id
+from proxy.audit.journal import GENESIS, SALT_BYTES, Batch, Seal, frame
+from proxy.audit.port import JournalUnavailableError
+from proxy.audit.recovery import Recovered, first_records, recover
+from proxy.audit.segments import Segments
+from proxy.audit.storage import FileStorage, Storage
+from proxy.clock import Clock, SystemClock, rfc3339
+from proxy.metrics import Metrics
+from proxy.settings import Journal as JournalSettings
+
+_log = structlog.get_logger(__name__)
+
+_TICK: Final = 0.02
+"""Seconds between looks of the watchdog; a deadline may be overrun by two of them."""
+_RETRY: Final = 0.25
+"""Seconds between attempts to write the batch that failed."""
+_BATCH_RECORDS: Final = 2048
+_BATCH_BYTES: Final = 4 * 1024 * 1024
+"""Bounds on one batch: framing must not hold up the loop, even after the disk was away."""
+_CLOSE_TIMEOUT: Final = 10.0
+"""Seconds `close` waits for a disk that does not answer."""
+
+
+class JournalWriter:
+    """One process's journal. Implements `proxy.audit.port.Journal`; made by `open`."""
+
+    def __init__(
+        self,
+        segments: Segments,
+        recovered: Recovered,
+        settings: JournalSettings,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        unlock: Callable[[], None],
+    ) -> None:
+        self._segments = segments
+        self._deadline = settings.deadline
+        self._most_records = settings.queue_records
+        self._most_bytes = settings.queue_bytes
+        self._clock = clock
+        self._metrics = metrics
+        self._unlock = unlock
+        self._loop: AbstractEventLoop = get_running_loop()
+        self._next_seq = recovered.next_seq
+        self._prev = recovered.prev
+        self._bodies: list[bytes] = []
+        self._futures: list[Future[int] | None] = []
+        self._queued_bytes = 0
+        self._inflight: Batch | None = None
+        self._inflight_futures: list[Future[int] | None] = []
+        self._failure = ""
+        self._failed_at = 0.0
+        self._closing = False
+        self._drained: Future[None] | None = None
+        # The watchdog: (time, records queued until then), oldest first.
+        self._queued = 0
+        self._settled = 0
+        self._marks: deque[tuple[float, int]] = deque()
+        self._watchdog: TimerHandle | None = None
+        self._retry: TimerHandle | None = None
+        self._scheduled = False
+        self._jobs: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._on_durable: list[Callable[[], None]] = []
+        self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
+        self._thread.start()
+        metrics.journal_ok.set(1)
+
+    @classmethod
+    async def open(
+        cls,
+        data_dir: Path,
+        slot: str,
+        settings: JournalSettings,
+        *,
+        clock: Clock | None = None,
+        metrics: Metrics | None = None,
+        storage: Storage | None = None,
+    ) -> "JournalWriter":
+        """Lock `<data_dir>/journal/<slot>`, recover what is there, and begin a new epoch.
+
+        Returns when the first batch of the epoch, which closes the calls that a crash left open,
+        is durable. Raises JournalUnavailableError when another process has the slot or the disk
+        refuses, CorruptJournalError when the journal is damaged.
+        """
+        clock = clock or SystemClock()
+        storage = storage or FileStorage()
+        directory = data_dir / "journal" / slot
+        try:
+            writer, unlock = await to_thread(_take, storage, data_dir, directory, slot)
+        except OSError as error:
+            raise _unavailable(f"the journal {directory} cannot be opened", error) from error
+        journal: JournalWriter | None = None
+        try:
+            recovered = await to_thread(recover, storage, directory, writer)
+            files = Segments(
+                storage,
+                directory,
+                writer=writer,
+                epoch=recovered.epoch,
+                segment_bytes=settings.segment_bytes,
+                clock=clock,
+            )
+            journal = cls(
+                files, recovered, settings, clock=clock, metrics=metrics or Metrics(), unlock=unlock
+            )
+            await journal._begin(first_records(recovered, clock.now()))
+        except BaseException as error:
+            if journal is not None:
+                journal._stop()
+            unlock()
+            if isinstance(error, OSError):
+                raise _unavailable(f"the journal {directory} cannot be opened", error) from error
+            raise
+        _log.info("journal open", writer=writer, epoch=recovered.epoch, clean=recovered.clean)
+        return journal
+
+    def append(self, body: bytes) -> Future[int]:
+        """See Journal."""
+        if self._failure:
+            raise JournalUnavailableError(self._failure)
+        future: Future[int] = self._loop.create_future()
+        self._queue(body, future)
+        return future
+
+    def post(self, body: bytes) -> None:
+        """See Journal.
+
+        While the disk fails, posts are still taken as far as the queue goes: the outcome of a
+        call that was cut for want of a record is worth keeping for when the disk is back.
+        """
+        self._queue(body, None)
+
+    @property
+    def failure(self) -> str:
+        """See Journal."""
+        return self._failure
+
+    def on_durable(self, callback: Callable[[], None]) -> None:
+        """Call `callback` on the loop after each batch that became durable; it must be quick."""
+        self._on_durable.append(callback)
+
+    async def close(self) -> None:
+        """Write what is queued, seal and cut the last segment, and unlock.
+
+        Does not raise when the disk refuses: then the next start recovers. Idempotent.
+        """
+        if self._closing:
+            return
+        now = self._clock.now()
+        event = SystemEvent(
+            event_id=new_id(now), stage_timestamp=rfc3339(now), action="journal.close"
+        )
+        if not self._failure:
+            self.post(body(event))
+        self._closing = True
+        self._failure = self._failure or "the journal is closed"
+        drained = self._drained = self._loop.create_future()
+        self._flush()
+        try:
+            async with timeout(_CLOSE_TIMEOUT):
+                if self._settled != self._queued:
+                    await drained
+                self._stop()
+                await to_thread(self._thread.join)
+                await to_thread(self._segments.close, self._seal())
+        except TimeoutError:
+            # The thread hangs in a system call: the file and its lock stay with it.
+            _log.error("journal not closed: the disk does not answer")
+            self._stop()
+            return
+        except (OSError, JournalUnavailableError) as error:
+            _log.error("journal not closed in good order", error=str(error))
+            self._segments.abandon()
+        self._stop()
+        self._unlock()
+
+    def _seal(self) -> Seal:
+        return Seal(self._next_seq - 1, self._prev, rfc3339(self._clock.now()))
+
+    # -- queueing ------------------------------------------------------------------------------
+
+    def _queue(self, body: bytes, future: Future[int] | None) -> None:
+        bodies = self._bodies
+        if (
+            self._closing
+            or len(bodies) >= self._most_records
+            or self._queued_bytes + len(body) > self._most_bytes
+        ):
+            raise self._refusal()
+        bodies.append(body)
+        self._futures.append(future)
+        self._queued_bytes += len(body)
+        self._queued += 1
+        if not self._scheduled and self._inflight is None:
+            # At the end of this turn of the loop, so that what else it queues comes along.
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _refusal(self) -> JournalUnavailableError:
+        if self._closing:
+            return JournalUnavailableError("the journal is closed")
+        return JournalUnavailableError(
+            f"{len(self._bodies)} records wait for the disk, no more are taken",
+            hint="The disk is too slow for the load, or hangs.",
+        )
+
+    def _flush(self) -> None:
+        """Hand the next batch to the thread, unless it has one."""
+        self._scheduled = False
+        if self._inflight is not None or not self._bodies:
+            return
+        bodies, futures = self._take_batch()
+        salts = binascii.hexlify(os.urandom(SALT_BYTES * len(bodies)))
+        batch = frame(bodies, salts, self._next_seq, self._prev)
+        self._next_seq = batch.last + 1
+        self._prev = batch.sha256
+        self._inflight = batch
+        self._inflight_futures = futures
+        self._jobs.put(batch)
+        if self._watchdog is None:
+            self._tick()
+
+    def _take_batch(self) -> tuple[list[bytes], list[Future[int] | None]]:
+        """What is queued, or as much as one batch may hold."""
+        bodies, futures = self._bodies, self._futures
+        if len(bodies) <= _BATCH_RECORDS and self._queued_bytes <= _BATCH_BYTES:
+            self._bodies, self._futures, self._queued_bytes = [], [], 0
+            return bodies, futures
+        sizes = accumulate(map(len, bodies[:_BATCH_RECORDS]))
+        count = 1 + sum(size < _BATCH_BYTES for size in islice(sizes, _BATCH_RECORDS - 1))
+        self._bodies, self._futures = bodies[count:], futures[count:]
+        self._queued_bytes = sum(map(len, self._bodies))
+        return bodies[:count], futures[:count]
+
+    # -- the thread ----------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        """The thread: make each batch durable, say so."""
+        while (batch := self._jobs.get()) is not None:
+            started = self._clock.monotonic()
+            error: Exception | None = None
+            try:
+                self._segments.commit(batch)
+            except Exception as caught:  # noqa: BLE001  # whatever it is, nothing was made durable
+                error = caught
+            seconds = self._clock.monotonic() - started
+            try:
+                self._loop.call_soon_threadsafe(self._done, batch, error, seconds)
+            except RuntimeError:
+                return  # the loop is gone, and with it everyone who could wait
+
+    def _done(self, batch: Batch, error: Exception | None, seconds: float) -> None:
+        """Back on the loop: release the waiting calls, or refuse them."""
+        if error is not None:
+            self._failed(error)
+            return
+        futures, self._inflight_futures = self._inflight_futures, []
+        self._inflight = None
+        self._settled += len(futures)
+        for seq, future in enumerate(futures, batch.first):
+            if future is not None and not future.done():
+                future.set_result(seq)
+        if self._failed_at:
+            self._heal()
+        self._flush()
+        self._observe(batch, len(futures), seconds)
+        for callback in self._on_durable:
+            callback()
+        if self._drained is not None and self._settled == self._queued:
+            self._drained.set_result(None)
+
+    def _observe(self, batch: Batch, records: int, seconds: float) -> None:
+        metrics = self._metrics
+        metrics.journal_batch_records.observe(records)
+        metrics.journal_sync_seconds.observe(seconds)
+        metrics.journal_bytes.inc(len(batch.data))
+        metrics.journal_queue_records.set(len(self._bodies))
+
+    # -- failing and healing -------------------------------------------------------------------
+
+    def _failed(self, error: Exception) -> None:
+        """The disk took the batch neither here nor in a new segment: refuse, and keep trying."""
+        reason = str(_unavailable("records cannot be made durable", error))
+        self._close_gate(reason)
+        self._refuse_waiting(len(self._inflight_futures) + len(self._futures))
+        if self._drained is not None:
+            if not self._drained.done():
+                self._drained.set_exception(_unavailable("the last records were lost", error))
+            return
+        self._retry = self._loop.call_later(_RETRY, self._try_again)
+
+    def _try_again(self) -> None:
+        if self._inflight is not None and self._thread.is_alive():
+            self._jobs.put(self._inflight)
+
+    def _close_gate(self, reason: str) -> None:
+        if not self._failed_at:
+            self._failed_at = self._clock.now()
+            self._metrics.journal_ok.set(0)
+            _log.error("calls are refused: the journal cannot be written", reason=reason)
+        if not self._closing:
+            self._failure = reason
+
+    def _heal(self) -> None:
+        """A batch became durable after a failure: open the gate, and leave a record of it."""
+        now = self._clock.now()
+        seconds = now - self._failed_at
+        cause, self._failed_at = self._failure, 0.0
+        self._metrics.journal_ok.set(1)
+        _log.warning("the journal can be written again", seconds=round(seconds, 3))
+        if self._closing:
+            return
+        self._failure = ""
+        event = SystemEvent(
+            event_id=new_id(now),
+            stage_timestamp=rfc3339(now),
+            action="journal.heal",
+            detail={"cause": cause, "seconds": int(seconds)},
+        )
+        record = body(event)
+        self._bodies.append(record)  # past the bounds: a full queue must not hide why it is full
+        self._futures.append(None)
+        self._queued_bytes += len(record)
+        self._queued += 1
+
+    def _refuse_waiting(self, count: int) -> None:
+        """Fail the futures of the `count` oldest records that are not durable yet."""
+        error = JournalUnavailableError(self._failure)
+        ahead = len(self._inflight_futures)
+        for futures, upto in (
+            (self._inflight_futures, min(count, ahead)),
+            (self._futures, max(count - ahead, 0)),
+        ):
+            for index, future in enumerate(futures[:upto]):
+                if future is not None and not future.done():
+                    future.set_exception(error)
+                    future.exception()  # seen: `failure` says the same to whoever does not await
+                futures[index] = None
+
+    def _tick(self) -> None:
+        """The watchdog: refuse what has waited too long. Sleeps while nothing waits."""
+        if self._settled == self._queued:
+            self._marks.clear()
+            self._watchdog = None
+            return
+        now = self._clock.monotonic()
+        marks = self._marks
+        overdue = 0
+        while marks and (now - marks[0][0] >= self._deadline):
+            overdue = marks.popleft()[1]
+        if overdue > self._settled:
+            slow = f"the disk has not confirmed a record for {self._deadline:g} s"
+            self._close_gate(self._failure or slow)
+            self._refuse_waiting(overdue - self._settled)
+        if not marks or marks[-1][1] != self._queued:
+            marks.append((now, self._queued))
+        self._watchdog = self._loop.call_later(_TICK, self._tick)
+
+    # -- start and end -------------------------------------------------------------------------
+
+    async def _begin(self, records: list[bytes]) -> None:
+        """Write the first batch of the epoch, whole: it settles everything before it."""
+        salts = binascii.hexlify(os.urandom(SALT_BYTES * len(records)))
+        batch = frame(records, salts, self._next_seq, self._prev or GENESIS)
+        await to_thread(self._segments.commit, batch)
+        self._next_seq, self._prev = batch.last + 1, batch.sha256
+
+    def _stop(self) -> None:
+        """End the thread and the timers; the files stay as they are."""
+        self._jobs.put(None)
+        for timer in (self._watchdog, self._retry):
+            if timer is not None:
+                timer.cancel()
+
+
+def _take(
+    storage: Storage, data_dir: Path, directory: Path, slot: str
+) -> tuple[str, Callable[[], None]]:
+    """Create and lock the directory of a slot; returns the writer's id and the unlocking."""
+    storage.make_directory(directory)
+    writer = writer_id(data_dir, slot)
+    try:
+        return writer, storage.lock(directory / "lock")
+    except BlockingIOError as error:
+        raise JournalUnavailableError(
+            f"the journal {directory} is in use by another process",
+            hint="Each process needs its own slot; is the proxy running twice on this directory?",
+        ) from error
+
+
+def _unavailable(what: str, error: Exception) -> JournalUnavailableError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return JournalUnavailableError(f"{what}: {reason or type(error).__name__}")

@@ -1,0 +1,124 @@
+"""What the tests of the record share: a storage that fails on demand, and plain events."""
+
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from proxy.audit.event import (
+    Call,
+    ObjectRef,
+    Progress,
+    ResponseStatus,
+    Stage,
+    User,
+    describe,
+    new_id,
+    stage,
+)
+from proxy.audit.storage import FileStorage, SegmentFile
+from proxy.audit.writer import JournalWriter
+from proxy.clock import ManualClock
+from proxy.settings import Journal
+
+NOW = 1_800_000_000.0
+
+
+class FaultyFile:
+    """A file whose writes and syncs can be refused or held up by its storage."""
+
+    def __init__(self, inner: SegmentFile, storage: "FaultyStorage", number: int) -> None:
+        self._inner = inner
+        self._storage = storage
+        self._number = number
+
+    def write(self, data: bytes, offset: int) -> None:
+        self._storage.happen("write", self._number)
+        if self._storage.torn:
+            self._inner.write(data[: len(data) // 2], offset)
+            raise OSError(5, "Input/output error")
+        self._inner.write(data, offset)
+
+    def sync(self) -> None:
+        self._storage.happen("sync", self._number)
+        self._inner.sync()
+
+    def truncate(self, size: int) -> None:
+        self._inner.truncate(size)
+
+    def misplaced(self, size: int) -> str:
+        return self._inner.misplaced(size)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class FaultyStorage(FileStorage):
+    """Real files; `fail` names the operations that raise, `hold` stops syncs while cleared."""
+
+    def __init__(self) -> None:
+        self.fail: dict[str, OSError] = {}
+        self.torn = False
+        self.log: list[tuple[str, int]] = []
+        self.hold = threading.Event()
+        self.hold.set()
+        self.waiting = threading.Event()
+        self._files = 0
+
+    def happen(self, what: str, number: int) -> None:
+        self.log.append((what, number))
+        if what == "sync" and not self.hold.is_set():
+            self.waiting.set()
+            self.hold.wait(10)
+        for key in (what, f"{what} {number}"):
+            if key in self.fail:
+                raise self.fail[key]
+
+    def create(self, path: Path, size: int) -> SegmentFile:
+        self._files += 1
+        self.happen("create", self._files)
+        return FaultyFile(super().create(path, size), self, self._files)
+
+
+def settings(**given: float) -> Journal:
+    return Journal(**{"segment_bytes": 64 * 1024, **given})  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def writing(
+    data_dir: Path, disk: FileStorage, clock: ManualClock, **given: float
+) -> AsyncIterator[JournalWriter]:
+    journal = await JournalWriter.open(data_dir, "0", settings(**given), clock=clock, storage=disk)
+    try:
+        yield journal
+    finally:
+        if isinstance(disk, FaultyStorage):
+            disk.fail.clear()
+            disk.hold.set()
+        await journal.close()
+
+
+def a_call(**given: object) -> Call:
+    """A plain `kubectl get pod web-0`, with what a test wants to differ."""
+    members: dict[str, object] = {
+        "audit_id": new_id(NOW),
+        "request_received_timestamp": "2027-01-15T08:00:00.000000Z",
+        "source_ips": ("10.0.0.1",),
+        "user": User("alice", groups=("dev",)),
+        "verb": "get",
+        "http_method": "GET",
+        "request_uri": "/api/v1/namespaces/shop/pods/web-0",
+        "cluster": "prod",
+        "call_class": "read",
+        "object_ref": ObjectRef("pods", "shop", "web-0", "", "v1"),
+    }
+    return Call(**{**members, **given})  # type: ignore[arg-type]
+
+
+def intent(call: Call, at: float = NOW) -> bytes:
+    return stage(describe(call), Stage.REQUEST_RECEIVED, at)
+
+
+def outcome(call: Call, at: float = NOW, code: int = 200, **given: object) -> bytes:
+    progress = Progress(ResponseStatus(code), **given)  # type: ignore[arg-type]
+    return stage(describe(call), Stage.RESPONSE_COMPLETE, at, progress)
