@@ -79,7 +79,7 @@ def is_integer(text: str) -> bool:
 
 
 def is_label_selector(selector: str) -> bool:
-    """Whether kube-apiserver parses a label selector."""
+    """Whether kube-apiserver parses a label selector; one that holds NUL never reaches it."""
     if not selector.strip(" \t\r\n"):
         return True
     position = 0

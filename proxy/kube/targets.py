@@ -15,7 +15,7 @@ import re
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from proxy.kube.go_url import MAX_PARAMETERS
+from proxy.kube.go_url import MAX_PARAMETERS, first_values
 
 # Control characters and blanks end a request line or a header early; `#` starts a fragment for
 # some parsers, and is an ordinary character for Go.
@@ -25,6 +25,7 @@ _PLAIN: Final = re.compile(rb"(?:/(?!\.{1,2}(?:[/;]|\Z))[A-Za-z0-9_~!$&'()*+,;=:
 _RAW_PATH: Final = re.compile(rb"[^\x21-\x7e]|[\\^`{|}<>\"]")
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
+_SELECTORS: Final = frozenset({"fieldSelector", "labelSelector"})
 _SEPARATOR: Final = re.compile(rb"[/\\]")
 # A parameter that some API servers (OpenShift) take for a bearer token, or a name that hides one.
 _TOKEN_NAME: Final = re.compile(rb"&(?:access_token(?=[=&]|\Z)|[^=&%]*+%[^=&]*)")
@@ -101,6 +102,11 @@ def _check_query(path: bytes, query: bytes) -> str | None:
         name = unquote_to_bytes(match[0][1:])
         if name == b"access_token" and not _has_backend(path):
             return "the query holds a credential (access_token); use a client certificate"
+    if b"%00" in query:
+        # To the API server's label parser a NUL ends the text, or not, depending on what is around.
+        selectors = first_values(query.decode("utf-8", "surrogateescape"), _SELECTORS)
+        if any("\x00" in selector for selector in selectors.values()):
+            return "a selector holds NUL"
     return None
 
 

@@ -93,6 +93,8 @@ def test_accepted(target: str) -> None:
         (b"/api/v1/pods?access_token=abc", "credential"),
         (b"/api/v1/pods?a=b&%61ccess_token=abc", "credential"),
         (b"/api/v1/pods?access_token", "credential"),
+        (b"/api/v1/pods?fieldSelector=metadata.name=n&labelSelector=%00", "NUL"),
+        (b"/api/v1/pods?f%69eldSelector=a%00", "NUL"),
         (b"/api/v1/pods?" + b"a&" * 10_001, "parameters"),
     ],
 )
