@@ -1,0 +1,325 @@
+"""The one way to read and change the state. Each method is one transaction.
+
+Every change raises `version` by one in the transaction that makes it, so a process that sees the
+new version sees the change, and one that has seen it never works on an older state again.
+"""
+
+import contextlib
+import re
+import uuid
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Self
+
+import msgspec
+from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from proxy.clock import Clock
+from proxy.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
+from proxy.files import create_private
+from proxy.state import database, tables
+from proxy.state.sealing import SecretBox
+from proxy.state.snapshot import ClusterRecord, Credential, Snapshot, Usage
+
+_CLUSTER_NAME: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
+_CREDENTIAL: Final = (
+    tables.credentials.c.serial,
+    tables.credentials.c.user,
+    tables.credentials.c.groups,
+    tables.credentials.c.clusters,
+    tables.credentials.c.usage,
+    tables.credentials.c.issued_at,
+    tables.credentials.c.not_after,
+    tables.credentials.c.fingerprint,
+    tables.credentials.c.issued_by,
+    tables.credentials.c.revoked_at,
+    tables.credentials.c.revoked_reason,
+)
+_USAGES: Final = {usage.value: usage for usage in Usage}
+
+
+class StateStore:
+    """The state in its database. Used from one event loop; several processes may share it."""
+
+    def __init__(self, engine: AsyncEngine, box: SecretBox, clock: Clock) -> None:
+        self._engine = engine
+        self._box = box
+        self._clock = clock
+
+    @classmethod
+    async def open(cls, url: str, box: SecretBox, *, clock: Clock) -> Self:
+        """Connect to the database at `url` and bring its schema up to date.
+
+        Raises SettingsError for an unusable URL or a newer schema, UnavailableError when the
+        database does not answer.
+        """
+        engine = database.connect(url)
+        path = engine.url.database
+        if engine.url.get_backend_name() == "sqlite" and path and path != ":memory:":
+            _make_private(path)
+        store = cls(engine, box, clock)
+        try:
+            with _translated():
+                await database.migrate(engine)
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    async def close(self) -> None:
+        """Close every connection. The store is of no use afterwards."""
+        await self._engine.dispose()
+
+    async def version(self) -> int:
+        """The number of the last change. One small read; made to be asked often."""
+        async with self._reading() as connection:
+            return await _version(connection)
+
+    async def snapshot(self, previous: Snapshot | None = None) -> Snapshot:
+        """The state as it is now, without credentials that had ended when they were read.
+
+        With `previous` only what changed since then is read. Returns `previous` itself when
+        nothing did.
+        """
+        async with self._reading() as connection:
+            version = await _version(connection)
+            if previous is not None and previous.version == version:
+                return previous
+            if previous is not None and previous.version < version:
+                known = dict(previous.credentials)
+                newer = tables.credentials.c.changed > previous.version
+            else:
+                known = {}
+                newer = tables.credentials.c.not_after > self._clock.now()
+            rows = (await connection.execute(select(*_CREDENTIAL).where(newer))).all()
+            records = await _clusters(connection, select(tables.clusters))
+        known.update((item.serial, item) for item in _credentials(rows))
+        return Snapshot(
+            version=version,
+            credentials=MappingProxyType(known),
+            clusters=MappingProxyType({record.name: record for record in records}),
+        )
+
+    async def add_cluster(
+        self, name: str, *, server: str, kubeconfig: bytes, in_cluster: bool = False, note: str = ""
+    ) -> ClusterRecord:
+        """Register a cluster; `kubeconfig` (YAML, one context) is sealed before it is stored.
+
+        Raises InvalidInputError for an unusable name, ConflictError when it is taken.
+        """
+        check_cluster_name(name)
+        identity = str(uuid.uuid4())
+        record = ClusterRecord(
+            name=name,
+            id=identity,
+            server=server,
+            created_at=self._clock.now(),
+            sealed=self._box.seal(identity, kubeconfig),
+            in_cluster=in_cluster,
+            note=note,
+        )
+        try:
+            async with self._changing() as (connection, _):
+                await connection.execute(
+                    insert(tables.clusters).values(msgspec.structs.asdict(record))
+                )
+        except IntegrityError as error:
+            raise ConflictError(
+                f"There is a cluster {name!r} already.",
+                hint="Remove it first, or choose another name.",
+            ) from error
+        return record
+
+    async def remove_cluster(self, name: str) -> ClusterRecord:
+        """Forget a cluster and its credential there. Raises NotFoundError."""
+        async with self._changing() as (connection, _):
+            record = await _cluster(connection, name)
+            await connection.execute(delete(tables.clusters).where(tables.clusters.c.name == name))
+        return record
+
+    async def set_cluster_note(self, name: str, note: str) -> None:
+        """Store the result of the last look at our account there. Raises NotFoundError.
+
+        Writing what is there already changes nothing, the version included.
+        """
+        if (await self.cluster(name)).note == note:
+            return
+        async with self._changing() as (connection, _):
+            await _cluster(connection, name)
+            await connection.execute(
+                update(tables.clusters).where(tables.clusters.c.name == name).values(note=note)
+            )
+
+    async def clusters(self) -> list[ClusterRecord]:
+        """Every registered cluster, by name."""
+        async with self._reading() as connection:
+            return await _clusters(connection, select(tables.clusters))
+
+    async def cluster(self, name: str) -> ClusterRecord:
+        """One cluster. Raises NotFoundError."""
+        async with self._reading() as connection:
+            return await _cluster(connection, name)
+
+    def kubeconfig(self, record: ClusterRecord) -> bytes:
+        """The unsealed kubeconfig of a cluster. Raises SealError."""
+        return self._box.unseal(record.id, record.sealed)
+
+    async def record_credential(self, credential: Credential) -> None:
+        """Record a credential that was issued; it is accepted from then on.
+
+        Record first and hand the certificate out afterwards. Raises ConflictError when the serial
+        is known, NotFoundError when one of its clusters is not.
+        """
+        values = msgspec.structs.asdict(credential)
+        values["groups"] = msgspec.json.encode(credential.groups).decode()
+        values["clusters"] = msgspec.json.encode(credential.clusters).decode()
+        values["usage"] = credential.usage.value
+        try:
+            async with self._changing() as (connection, version):
+                for name in credential.clusters:
+                    if name != "*":
+                        await _cluster(connection, name)
+                await connection.execute(
+                    insert(tables.credentials).values(values | {"changed": version})
+                )
+        except IntegrityError as error:
+            raise ConflictError(f"Credential {credential.serial} is recorded already.") from error
+
+    async def revoke(
+        self, *, serial: str | None = None, user: str | None = None, reason: str = ""
+    ) -> list[Credential]:
+        """Revoke one credential by serial, or all of a user that have not ended.
+
+        Returns those it revoked now; one revoked before keeps its time and reason. Raises
+        NotFoundError for an unknown serial, InvalidInputError unless exactly one is given.
+        """
+        if (serial is None) == (user is None):
+            raise InvalidInputError("Say which credential, or whose: a serial or a user, not both.")
+        table, now = tables.credentials, self._clock.now()
+        wanted = (
+            table.c.serial == serial
+            if serial is not None
+            else (table.c.user == user) & (table.c.not_after > now)
+        )
+        async with self._changing() as (connection, version):
+            found = _credentials(
+                (await connection.execute(select(*_CREDENTIAL).where(wanted))).all()
+            )
+            if serial is not None and not found:
+                raise NotFoundError(f"No credential has the serial {serial!r}.")
+            await connection.execute(
+                update(table)
+                .where(wanted, table.c.revoked_at.is_(None))
+                .values(revoked_at=now, revoked_reason=reason, changed=version)
+            )
+        return [
+            msgspec.structs.replace(item, revoked_at=now, revoked_reason=reason)
+            for item in found
+            if item.revoked_at is None
+        ]
+
+    async def credentials(
+        self,
+        *,
+        serial: str | None = None,
+        user: str | None = None,
+        ended: bool = False,
+        limit: int = 1000,
+    ) -> list[Credential]:
+        """Credentials, newest first; with `ended` also those expired or revoked."""
+        table = tables.credentials
+        query = select(*_CREDENTIAL).order_by(table.c.issued_at.desc(), table.c.serial).limit(limit)
+        if serial is not None:
+            query = query.where(table.c.serial == serial)
+        if user is not None:
+            query = query.where(table.c.user == user)
+        if not ended:
+            query = query.where(table.c.not_after > self._clock.now(), table.c.revoked_at.is_(None))
+        async with self._reading() as connection:
+            return _credentials((await connection.execute(query)).all())
+
+    @contextlib.asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncConnection]:
+        with _translated():
+            async with self._engine.connect() as connection:
+                yield connection
+
+    @contextlib.asynccontextmanager
+    async def _changing(self) -> AsyncIterator[tuple[AsyncConnection, int]]:
+        """A transaction that changes something, and the version it will make."""
+        with _translated():
+            async with self._engine.connect() as plain:
+                connection = await plain.execution_options(**database.WRITE)
+                async with connection.begin():
+                    # The first statement, so that writers queue on this row in PostgreSQL.
+                    await connection.execute(
+                        update(tables.meta).values(version=tables.meta.c.version + 1)
+                    )
+                    yield connection, await _version(connection)
+
+
+def check_cluster_name(name: str) -> None:
+    """Refuse a name that cannot stand in a URL path and as a DNS label: InvalidInputError."""
+    if not _CLUSTER_NAME.fullmatch(name):
+        raise InvalidInputError(
+            f"{name!r} is not a cluster name.",
+            hint="Use 1 to 63 lower-case letters, digits and hyphens, as in a DNS label.",
+        )
+
+
+async def _version(connection: AsyncConnection) -> int:
+    return int((await connection.execute(select(tables.meta.c.version))).scalar_one())
+
+
+async def _clusters(connection: AsyncConnection, query: Select[Any]) -> list[ClusterRecord]:
+    rows = (await connection.execute(query.order_by(tables.clusters.c.name))).mappings()
+    return [ClusterRecord(**row) for row in rows]
+
+
+async def _cluster(connection: AsyncConnection, name: str) -> ClusterRecord:
+    found = await _clusters(
+        connection, select(tables.clusters).where(tables.clusters.c.name == name)
+    )
+    if not found:
+        raise NotFoundError(
+            f"There is no cluster {name!r}.",
+            hint="`kubewitness cluster list` shows those there are.",
+        )
+    return found[0]
+
+
+def _credentials(rows: Iterable[Sequence[Any]]) -> list[Credential]:
+    # Most credentials share few sets of groups and clusters: one tuple each, not 100,000.
+    lists: dict[str, tuple[str, ...]] = {}
+
+    def decoded(text: str) -> tuple[str, ...]:
+        known = lists.get(text)
+        if known is None:
+            known = lists[text] = msgspec.json.decode(text, type=tuple[str, ...])
+        return known
+
+    return [
+        Credential(serial, user, decoded(groups), decoded(clusters), _USAGES[usage], *rest)
+        for serial, user, groups, clusters, usage, *rest in rows
+    ]
+
+
+def _make_private(path: str) -> None:
+    # SQLite would create it with the umask; its journal takes over the mode of the file.
+    with contextlib.suppress(FileExistsError):
+        if not Path(path).exists():
+            create_private(Path(path), b"")
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except (DBAPIError, OSError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise UnavailableError(f"The state database does not answer: {cause}.") from error

@@ -1,0 +1,70 @@
+"""The tables of the state, for SQLite and PostgreSQL alike.
+
+Every row of `credentials` carries the version at which it last changed, so that a snapshot is
+brought up to date by reading only what is newer.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    # Grows by one with every change of any table, in the transaction of the change.
+    Column("version", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="single_row"),
+)
+
+clusters = Table(
+    "clusters",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("server", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("in_cluster", Boolean, nullable=False),
+    Column("note", Text, nullable=False),
+)
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("serial", Text, primary_key=True),
+    Column("user", Text, nullable=False),
+    # JSON arrays of text; never searched inside the database.
+    Column("groups", Text, nullable=False),
+    Column("clusters", Text, nullable=False),
+    Column("usage", Text, nullable=False),
+    Column("issued_at", Double, nullable=False),
+    Column("not_after", Double, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("issued_by", Text, nullable=False),
+    Column("revoked_at", Double),
+    Column("revoked_reason", Text, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Index("ix_credentials_changed", "changed"),
+    Index("ix_credentials_user", "user"),
+    Index("ix_credentials_not_after", "not_after"),
+)
