@@ -1,0 +1,1 @@
+"""Who is calling: a verified client certificate and the state, made into an identity."""
