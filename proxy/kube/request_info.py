@@ -61,6 +61,10 @@ _CACHED_TARGET_BYTES: Final = 512
 """Bounds of the memory that repeated targets may take: about 2 MiB when full."""
 
 
+_MAX_SELECTORS: Final = 16 * 1024
+"""Characters of selectors that are parsed for the name of one object; nobody needs as many."""
+
+
 class RefusedTarget(ValueError):  # noqa: N818 - reads as what it is, where it is caught
     """A request target that is refused with 400; the text says why."""
 
@@ -175,6 +179,8 @@ def _list_or_watch(options: dict[str, str]) -> tuple[str, str]:
     if "metadata.name" not in field_selector and (watch is None or watch.isascii()):
         # There is no name to lose, and both rules for `watch` agree: no need to decode the rest.
         return _watch_after_error(watch), ""
+    if len(field_selector) + len(options.get("labelSelector", "")) > _MAX_SELECTORS:
+        raise InvalidRequest("the selectors beside metadata.name are too long")
     try:
         name = required_value(field_selector, "metadata.name")
     except InvalidSelector:

@@ -17,6 +17,14 @@ from urllib.parse import unquote_to_bytes
 
 from proxy.kube.go_url import MAX_PARAMETERS, first_values
 
+MAX_PATH: Final = 8 * 1024
+"""Bytes of a path that are looked at: this runs before anybody is known, and must stay cheap.
+
+Kubernetes' own paths need less than 1 KiB; long commands of `kubectl exec` are in the query.
+"""
+MAX_ENCODED_NAMES: Final = 1000
+"""Percent-encoded parameter names in a query, each of which costs a decoding. Clients send none."""
+
 # Control characters and blanks end a request line or a header early; `#` starts a fragment for
 # some parsers, and is an ordinary character for Go.
 _NEVER: Final = re.compile(rb"[\x00-\x20\x7f#]")
@@ -42,6 +50,8 @@ def check_target(target: bytes) -> str | None:
     if _NEVER.search(target):
         return "the request target holds a control character, a blank or #"
     path, _, query = target.partition(b"?")
+    if len(path) > MAX_PATH:
+        return f"the path is longer than {MAX_PATH} bytes"
     refusal = None if _PLAIN.fullmatch(path) else _check_path(path)
     if refusal is None and query:
         refusal = _check_query(path, query)
@@ -98,7 +108,9 @@ def _check_query(path: bytes, query: bytes) -> str | None:
     if query.count(b"&") >= MAX_PARAMETERS:
         # Newer API servers ignore every parameter of such a query, older ones none of them.
         return f"the query holds more than {MAX_PARAMETERS} parameters"
-    for match in _TOKEN_NAME.finditer(b"&" + query):
+    for count, match in enumerate(_TOKEN_NAME.finditer(b"&" + query)):
+        if count == MAX_ENCODED_NAMES:
+            return f"the query holds more than {MAX_ENCODED_NAMES} percent-encoded parameter names"
         name = unquote_to_bytes(match[0][1:])
         if name == b"access_token" and not _has_backend(path):
             return "the query holds a credential (access_token); use a client certificate"

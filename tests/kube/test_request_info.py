@@ -208,3 +208,10 @@ def test_what_kube_apiserver_cannot_understand_is_not_described() -> None:
         describe("GET", b"/api/v1/proxy")
     assert refused.value.info is not None
     assert describe("GET", b"/api/v1/pods?watch=0").info.verb == "list"
+
+
+def test_selectors_are_parsed_for_one_name_only_while_they_are_short() -> None:
+    many = "&labelSelector=app+in+(" + "a," * 50_000 + "b)"
+    assert request_info("GET", "/api/v1/pods?watch=1" + many).verb == "watch"
+    with pytest.raises(InvalidRequest, match="too long"):
+        request_info("GET", "/api/v1/pods?fieldSelector=metadata.name=n" + many)

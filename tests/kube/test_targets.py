@@ -93,8 +93,10 @@ def test_accepted(target: str) -> None:
         (b"/api/v1/pods?access_token=abc", "credential"),
         (b"/api/v1/pods?a=b&%61ccess_token=abc", "credential"),
         (b"/api/v1/pods?access_token", "credential"),
+        (b"/api/v1/nodes/n1/proxy/" + b"x" * 8192, "longer"),
         (b"/api/v1/pods?fieldSelector=metadata.name=n&labelSelector=%00", "NUL"),
         (b"/api/v1/pods?f%69eldSelector=a%00", "NUL"),
+        (b"/api/v1/pods?" + b"&%61=1" * 1001, "percent-encoded parameter"),
         (b"/api/v1/pods?" + b"a&" * 10_001, "parameters"),
     ],
 )
