@@ -5,6 +5,9 @@ The head that goes upstream is built from an allow-list and checked once more wh
 
 import functools
 from collections.abc import Callable
+from typing import Final
+
+import structlog
 
 from proxy.audit.event import User
 from proxy.authz.access_review import AccessReviewer
@@ -17,8 +20,10 @@ from proxy.kube.impersonation import Identity, InvalidIdentity, InvalidImpersona
 from proxy.kube.request_info import CallClass
 from proxy.upstream.cluster import EXTRA_CREDENTIAL, EXTRA_IMPERSONATOR, Target
 
-DECISION = "authorization.k8s.io/decision"
-REASON = "authorization.k8s.io/reason"
+_log = structlog.get_logger(__name__)
+
+DECISION: Final = "authorization.k8s.io/decision"
+REASON: Final = "authorization.k8s.io/reason"
 
 
 @functools.lru_cache(maxsize=4096)
@@ -104,6 +109,7 @@ def clear(authorized: Authorized) -> Cleared:
     target = authorized.target
     own = target.authorization()
     upgrade = described.upgrade
+    audit_id = received.record.call.audit_id
     backend = described.call_class is CallClass.PRIVILEGED and (
         info.subresource == "proxy" or info.verb == "proxy"
     )
@@ -113,11 +119,15 @@ def clear(authorized: Authorized) -> Cleared:
         headers += impersonation.headers(authorized.identity)
         if own is not None:
             headers.append((b"Authorization", own))
-        headers.append((b"Audit-ID", received.record.call.audit_id.encode()))
+        headers.append((b"Audit-ID", audit_id.encode()))
         headers.append((b"X-Forwarded-For", received.connection.source.encode()))
         if upgrade:
             headers.append((b"Connection", b"Upgrade"))
         last_gate(headers, authorized.identity, authorization=own)
-    except (InvalidIdentity, GateRefused) as error:
-        raise Refused(403, "last-gate", f"the request was not sent: {error}") from None
+    except InvalidIdentity as error:
+        raise Refused(403, "bad-identity", f"the request was not sent: {error}") from None
+    except GateRefused as error:
+        # Steps 1 to 6 must make this impossible, so it is a fault of ours: say so, loudly.
+        _log.error("the last gate refused a head", audit_id=audit_id, problem=str(error))
+        raise Refused(500, "last-gate", f"the request was not sent: {error}") from None
     return Cleared(authorized, headers)

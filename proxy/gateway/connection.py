@@ -154,8 +154,8 @@ class ClientConnection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._refuse(_reason(error))
             return
-        if self._head_bytes > self._server.limits.header_bytes:
-            self._refuse(f"the request head is over {self._server.limits.header_bytes} bytes")
+        if self._head_bytes > self.limits.header_bytes:
+            self._refuse(self._too_large())
             return
         if self.waiting is Waiting.REQUEST and self._head_bytes:
             self.waiting = Waiting.HEAD
@@ -166,6 +166,12 @@ class ClientConnection(asyncio.Protocol):
             self._paused = True
             self.pause_reading()
         self._wake()
+
+    def _head_size(self) -> int:
+        return len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._headers)
+
+    def _too_large(self) -> str:
+        return f"the request head is over {self.limits.header_bytes} bytes"
 
     def eof_received(self) -> None:
         """The client is done sending; over TLS that ends the connection (no half-close)."""
@@ -233,6 +239,11 @@ class ClientConnection(asyncio.Protocol):
             assert self._transport is not None  # noqa: S101
             request.body = ByteStream(self._transport)
             self._in_body = True
+        if (
+            self._head_bytes > self.limits.header_bytes
+            and self._head_size() > self.limits.header_bytes
+        ):
+            raise httptools.HttpParserCallbackError(self._too_large())
         self._head_bytes = 0
         self._current = request
         self._requests.append(request)
@@ -266,7 +277,7 @@ class ClientConnection(asyncio.Protocol):
                     break
                 self.waiting = Waiting.REQUEST
                 self.deadline = self._loop.time() + self._server.limits.idle_timeout
-            if self._unreadable and not self.lost:
+            if self._unreadable and self.reusable and not self.lost:
                 await self._server.unreadable(self, self._unreadable)
         except (asyncio.CancelledError, ConnectionError):
             # The client left, or we cut it; the pipeline has recorded which.
@@ -291,8 +302,8 @@ class ClientConnection(asyncio.Protocol):
     def _refuse(self, why: str) -> None:
         self._unreadable = why
         if self._in_body and self._current is not None and self._current.body is not None:
+            # The request is being served already: its own record and answer say what happened.
             self._current.body.fail(ConnectionError(why))
-        self.reusable = False
         self._wake()
 
     def _keep_early(self, data: bytes) -> None:
@@ -361,5 +372,6 @@ class ClientConnection(asyncio.Protocol):
 
 
 def _reason(error: httptools.HttpParserError) -> str:
-    text = str(error) or type(error).__name__
+    cause = error.__context__ if isinstance(error, httptools.HttpParserCallbackError) else None
+    text = str(cause or error) or type(error).__name__
     return text if len(text) <= 200 else text[:200]

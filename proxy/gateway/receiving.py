@@ -110,6 +110,8 @@ def route(received: Received, domain: str) -> Routed:
         raise Refused(
             400, "bad-request", "a request that upgrades the connection must not have a body"
         )
+    if request.body is not None and request.body.failed:
+        raise Refused(400, "bad-request", "the request body is not framed as HTTP/1.1 says")
     named = _by_host(hosts[0], domain)
     if named is not None:
         cluster, path = named, request.target

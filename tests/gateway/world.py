@@ -5,7 +5,7 @@ what was durable at any moment. It implements the same port as the real one.
 """
 
 import asyncio
-import datetime
+import datetime as dt
 import ipaddress
 import json
 import ssl
@@ -30,7 +30,7 @@ from proxy.settings import Settings
 from proxy.state.snapshot import ClusterRecord, Credential, Snapshot, Usage
 from proxy.upstream.cluster import Target
 
-DAY = datetime.timedelta(days=1)
+DAY = dt.timedelta(days=1)
 
 
 @dataclass
@@ -67,8 +67,8 @@ def make(
     *,
     groups: tuple[str, ...] = (),
     usage: x509.ObjectIdentifier | None = None,
-    ends: datetime.timedelta = DAY,
-    starts: datetime.timedelta = -DAY,
+    ends: dt.timedelta = DAY,
+    starts: dt.timedelta = -DAY,
 ) -> Pair:
     """A certificate; self-signed without an issuer."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -76,7 +76,7 @@ def make(
         [x509.NameAttribute(NameOID.COMMON_NAME, name)]
         + [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
     )
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -356,7 +356,7 @@ async def start(settings: Settings | None = None) -> World:
         clock=SystemClock(),
         metrics=metrics,
         journal=journal,
-        snapshot=lambda: world.snapshot(),
+        snapshot=lambda: world.snapshot(),  # noqa: PLW0108  # world is made below
         target=targets.get,
         server_context=lambda: context,
     )
