@@ -1,7 +1,7 @@
 """One request to the sandbox with what every handler asks of it: query, body, wanted form of the answer."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import yaml
@@ -28,6 +28,7 @@ class Call:
     target: Target
     account: Account
     registry: Registry
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def kind(self) -> Kind:
@@ -134,8 +135,12 @@ class Call:
         return item
 
     def answer(self, body: Object, status: int = 200) -> web.Response:
-        """`body` as a JSON response."""
-        return web.json_response(body, status=status, dumps=compact)
+        """`body` as a JSON response, with the warnings that came up."""
+        response = web.json_response(body, status=status, dumps=compact)
+        for text in self.warnings:
+            quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+            response.headers.add("Warning", f'299 - "{quoted}"')
+        return response
 
 
 def partial(item: Object) -> Object:

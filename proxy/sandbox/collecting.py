@@ -1,5 +1,6 @@
 """Tidying up: dependents of what is gone, and the contents of namespaces that are going."""
 
+from proxy.sandbox.guarding import attempt
 from proxy.sandbox.kinds import EVENT, NAMESPACE, SERVICE_ACCOUNT, STORED, Kind
 from proxy.sandbox.objects import (
     Object,
@@ -21,16 +22,16 @@ def reconcile(registry: Registry) -> None:
     living = {uid_of(item) for _, item in everything}
     for kind, item in everything:
         references = owners_of(item)
-        if references and not any(reference["uid"] in living for reference in references):
-            _start(registry, kind, item)
+        if references and not any(reference.get("uid") in living for reference in references):
+            attempt(item, _start, registry, kind, item)
     for kind, item in everything:
         if _FOREGROUND in (item["metadata"].get("finalizers") or []) and is_deleting(item):
-            _foreground(registry, kind, item)
+            attempt(item, _foreground, registry, kind, item)
     for home in registry.store.items(NAMESPACE):
         if is_deleting(home):
-            _empty(registry, home)
+            attempt(home, _empty, registry, home)
         else:
-            _populate(registry, home)
+            attempt(home, _populate, registry, home)
 
 
 def _start(registry: Registry, kind: Kind, item: Object) -> None:

@@ -6,14 +6,9 @@ depends on having seen an event.
 
 import asyncio
 
-import structlog
-
-from proxy.sandbox import collecting, workloads
-from proxy.sandbox.failures import ApiError
+from proxy.sandbox import collecting, endpoints, workloads
 from proxy.sandbox.nodes import Nodes
 from proxy.sandbox.registry import Registry
-
-_log = structlog.get_logger(__name__)
 
 
 async def run(registry: Registry) -> None:
@@ -37,11 +32,7 @@ async def run(registry: Registry) -> None:
 
 def reconcile(registry: Registry, nodes: Nodes) -> float | None:
     """One pass over everything; gives the seconds until the next is due without a change."""
-    try:
-        collecting.reconcile(registry)
-        workloads.reconcile(registry)
-        return nodes.reconcile()
-    except ApiError as error:
-        # Somebody's object is odd enough to be refused on the way; the next change tries again.
-        _log.warning("sandbox controller was refused", error=error.message)
-        return 1.0
+    collecting.reconcile(registry)
+    workloads.reconcile(registry)
+    endpoints.reconcile(registry)
+    return nodes.reconcile()

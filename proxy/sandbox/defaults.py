@@ -22,6 +22,7 @@ from proxy.sandbox.objects import Object, name_of, spec_of
 
 #: DNS-1123 subdomain, the rule for most object names.
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+MAX_PORT: Final = 65535
 _NAME_RULE: Final = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', "
     "and must start and end with an alphanumeric character"
@@ -142,9 +143,18 @@ def check(kind: Kind, item: Object) -> None:
     if kind is SECRET:
         _check_secret(item)
     if kind is SERVICE and spec_of(item).get("type") != "ExternalName":
-        ports = spec_of(item).get("ports")
-        if not ports and spec_of(item).get("clusterIP") != "None":
-            raise invalid(kind, name, "spec.ports", "Required value")
+        _check_ports(item)
+
+
+def _check_ports(service: Object) -> None:
+    name, ports = name_of(service), spec_of(service).get("ports") or []
+    if not ports and spec_of(service).get("clusterIP") != "None":
+        raise invalid(SERVICE, name, "spec.ports", "Required value")
+    for position, port in enumerate(ports):
+        number = port.get("port", 0)
+        if not 1 <= number <= MAX_PORT:
+            why = f"Invalid value: {number}: must be between 1 and {MAX_PORT}, inclusive"
+            raise invalid(SERVICE, name, f"spec.ports[{position}].port", why)
 
 
 def _check_workload(kind: Kind, item: Object) -> None:

@@ -49,7 +49,8 @@ class Channels:
     async def _send(self, channel: int, data: bytes) -> None:
         if self.tty:
             data = data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-        await self._socket.send_bytes(bytes([channel]) + data)
+        if data:
+            await self._socket.send_bytes(bytes([channel]) + data)
 
     async def finish(self, code: int) -> None:
         """Send the final Status for an exit code."""
@@ -82,17 +83,26 @@ def exit_status(code: int) -> Object:
 
 
 async def execute(call: Call) -> web.StreamResponse:
-    """GET that becomes a WebSocket and runs a command of the sandbox's shell."""
+    """GET that becomes a WebSocket and runs a command of the sandbox's shell; attach runs the shell itself."""
     pod = call.registry.require(POD, call.target.namespace, call.target.name)
     container = find_container(pod, call.query("container"))
+    if call.target.subresource == "attach":
+        # The main program of every container turns out to be a shell.
+        return await _stream(call, pod, container, ["sh"])
     command = call.request.query.getall("command", [])
     if not command:
         raise bad_request("you must specify at least one command for the container")
+    if command[0] == "tar":
+        raise not_offered("kubectl cp")
+    return await _stream(call, pod, container, command)
+
+
+async def _stream(
+    call: Call, pod: Object, container: Object, command: list[str]
+) -> web.StreamResponse:
     if status_of(pod).get("phase") != "Running":
         phase = status_of(pod).get("phase")
         raise bad_request(f"cannot exec in a container of pod {name_of(pod)}: it is {phase}")
-    if command[0] == "tar":
-        raise not_offered("kubectl cp")
     offered = call.request.headers.get("Sec-WebSocket-Protocol", "")
     if call.request.method != "GET" or PROTOCOL not in offered:
         raise not_offered("exec over anything but WebSocket (v5.channel.k8s.io)")
@@ -123,7 +133,7 @@ async def _run(shell: Shell, channels: Channels, command: list[str]) -> None:
 
 
 async def refuse(call: Call) -> web.StreamResponse:
-    """Attach, port-forward and the API proxy: named, and not offered."""
+    """Port-forward and the API proxy: named, and not offered."""
     call.registry.require(call.kind, call.target.namespace, call.target.name)
     what = {"portforward": "kubectl port-forward", "proxy": "proxying to pods"}
     raise not_offered(what.get(call.target.subresource, f"kubectl {call.target.subresource}"))

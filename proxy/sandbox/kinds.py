@@ -58,7 +58,7 @@ _CORE = (
          about="A machine that runs pods."),
     Kind("", "v1", "pods", "Pod", short=("po",), categories=("all",),
          subresources=("status", "log", "exec", "attach", "portforward", "eviction",
-                       "ephemeralcontainers", "binding", "proxy"),
+                       "binding", "proxy"),
          about="One or more containers that are placed on a node together and share an address."),
     Kind("", "v1", "services", "Service", short=("svc",), categories=("all",), subresources=("status",),
          about="A stable address for the pods that its selector picks."),
@@ -81,6 +81,8 @@ _APPS = (
          about="Keeps a number of pods of one template running; usually owned by a Deployment."),
     Kind("batch", "v1", "jobs", "Job", categories=("all",), subresources=("status",),
          about="Runs pods until enough of them have succeeded."),
+    Kind("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice",
+         about="The addresses behind a service; kept by the cluster."),
 )  # fmt: skip
 
 _ANSWERS = (
@@ -104,7 +106,7 @@ _BY_PATH: Final = {(kind.group, kind.version, kind.plural): kind for kind in KIN
 _BY_NAME: Final = {(kind.api_version, kind.name): kind for kind in KINDS}
 
 NAMESPACE, NODE, POD, SERVICE, CONFIG_MAP, SECRET, SERVICE_ACCOUNT, EVENT = _CORE
-DEPLOYMENT, REPLICA_SET, JOB = _APPS
+DEPLOYMENT, REPLICA_SET, JOB, ENDPOINT_SLICE = _APPS
 
 #: Kinds that a request may carry in its body and that no URL lists by itself:
 #: subresource bodies and delete options.

@@ -8,6 +8,7 @@ import hashlib
 from typing import Final
 
 from proxy.sandbox import recording
+from proxy.sandbox.guarding import attempt
 from proxy.sandbox.kinds import NODE, POD
 from proxy.sandbox.objects import (
     Object,
@@ -43,7 +44,7 @@ class Nodes:
     def reconcile(self) -> float | None:
         """Take every pod one step on; gives the seconds until the next step is due, if any is."""
         pods = self._registry.store.items(POD)
-        waits = [wait for pod in pods if (wait := self._step(pod)) is not None]
+        waits = [wait for pod in pods if (wait := attempt(pod, self._step, pod)) is not None]
         present = {uid_of(pod) for pod in self._registry.store.items(POD)}
         self._since = {key: at for key, at in self._since.items() if key[0] in present}
         return min(waits, default=None)

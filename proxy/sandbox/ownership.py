@@ -18,6 +18,9 @@ from proxy.sandbox.strategic import SETS, identity, keys_for
 
 Fields = dict[str, Any]
 
+#: Client-side apply yields to server-side apply: a real server sees in the annotation that both
+#: are the same person's, and lets the second take over.
+_CLIENT_SIDE: Final = "kubectl-client-side-apply"
 #: Never owned by anyone: the server keeps these.
 _UNOWNED: Final = frozenset(
     {"apiVersion", "kind", "name", "namespace", "uid", "resourceVersion", "generation",
@@ -174,15 +177,16 @@ def _refuse_conflicts(
 ) -> None:
     causes = []
     for entry in others:
-        if entry.get("subresource"):
+        if entry.get("subresource") or entry["manager"] == _CLIENT_SIDE:
             continue
         for path in _clashes(wanted, entry.get("fieldsV1") or {}, current, config, ""):
             message = f'conflict with "{entry["manager"]}" using {entry["apiVersion"]}'
             causes.append({"reason": "FieldManagerConflict", "message": message, "field": path})
     if causes:
-        count = f"{len(causes)} conflict{'s' if len(causes) > 1 else ''}"
+        first = f"{causes[0]['message']}: {causes[0]['field']}"
         listed = "".join(f"\n- {cause['field']}: {cause['message']}" for cause in causes)
-        text = f"Apply failed with {count}: {listed.strip()}"
+        told = f"1 conflict: {first}" if len(causes) == 1 else f"{len(causes)} conflicts:{listed}"
+        text = f"Apply failed with {told}"
         raise ApiError(409, "Conflict", text, {"causes": causes})
 
 

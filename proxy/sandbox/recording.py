@@ -3,7 +3,7 @@
 from proxy.sandbox.failures import ApiError
 from proxy.sandbox.kinds import EVENT, NAMESPACE
 from proxy.sandbox.objects import Object, name_of, namespace_of, uid_of
-from proxy.sandbox.registry import Registry, random_suffix
+from proxy.sandbox.registry import Registry
 
 #: Events kept per namespace; the oldest go first. A real server keeps them for an hour.
 KEPT = 200
@@ -41,7 +41,10 @@ def note(
         target["fieldPath"] = field_path
     stamp = registry.now()
     event: Object = {
-        "metadata": {"name": f"{name_of(about)}.{random_suffix(16)}", "namespace": namespace},
+        "metadata": {
+            "name": f"{name_of(about)}.{registry.store.revision:016x}",
+            "namespace": namespace,
+        },
         "involvedObject": target,
         "reason": reason,
         "message": message,

@@ -47,7 +47,7 @@ _SUBRESOURCE: dict[str, Handler] = {
     "finalize": subresources.finalize,
     "log": logs.logs,
     "exec": execing.execute,
-    "attach": execing.refuse,
+    "attach": execing.execute,
     "portforward": execing.refuse,
     "proxy": execing.refuse,
 }

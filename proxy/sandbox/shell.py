@@ -18,6 +18,9 @@ from proxy.sandbox.objects import Object, name_of, namespace_of
 
 SHELLS: Final = frozenset({"sh", "bash", "ash"})
 NOT_FOUND: Final = 127
+PROMPT: Final = "/ # "
+CTRL_C: Final = "\x03"
+CTRL_D: Final = "\x04"
 
 
 class Terminal(Protocol):
@@ -54,6 +57,7 @@ class Shell:
         self._clock = clock
         self._host = name_of(pod)
         self._last = 0
+        self._ahead = ""
         self._files = _files(pod, container)
         self._environment = _environment(pod, container)
 
@@ -121,35 +125,37 @@ class Shell:
         return await self._script(text.decode(errors="replace"))
 
     async def _interactive(self) -> int:
-        prompt = b"/ # "
-        await self._terminal.write(prompt)
-        text = ""
-        while data := await self._terminal.read():
-            for char in data.decode(errors="replace"):
-                if char in "\r\n":
-                    await self._terminal.write(b"\r\n")
-                    await self._script(text)
-                    text = ""
-                    await self._terminal.write(prompt)
-                elif char == "\x04" and not text:
-                    await self._terminal.write(b"\r\n")
-                    return self._last
-                else:
-                    text = await self._typed(text, char, prompt)
+        while (text := await self._typed_line(PROMPT)) is not None:
+            await self._script(text)
         return self._last
 
-    async def _typed(self, text: str, char: str, prompt: bytes) -> str:
-        if char == "\x03":
-            await self._terminal.write(b"^C\r\n" + prompt)
-            return ""
-        if char in "\x7f\b":
-            if text:
-                await self._terminal.write(b"\b \b")
-            return text[:-1]
-        if not char.isprintable():
-            return text
-        await self._terminal.write(char.encode())
-        return text + char
+    async def _typed_line(self, prompt: str = "") -> str | None:
+        """One line typed at the terminal, echoed and edited as a terminal does; None at its end."""
+        await self._terminal.write(prompt.encode())
+        text = ""
+        while char := await self._typed_char():
+            if char in "\r\n":
+                await self._terminal.write(b"\n")
+                return text
+            if char == CTRL_D and not text:
+                await self._terminal.write(b"\n" if prompt else b"")
+                return None
+            if char == CTRL_C:
+                await self._terminal.write(f"^C\n{prompt}".encode())
+                text = ""
+            elif char in "\x7f\b":
+                await self._terminal.write(b"\b \b" if text else b"")
+                text = text[:-1]
+            elif char.isprintable():
+                await self._terminal.write(char.encode())
+                text += char
+        return None
+
+    async def _typed_char(self) -> str:
+        if not self._ahead:
+            self._ahead = (await self._terminal.read()).decode(errors="replace")
+        char, self._ahead = self._ahead[:1], self._ahead[1:]
+        return char
 
     async def print(self, text: str) -> int:
         """Write one line."""
@@ -165,20 +171,24 @@ class Shell:
 
     async def cat(self, words: list[str]) -> int:
         """`cat` of invented files, or of the input until its end."""
+        if (not words or words == ["-"]) and self._terminal.tty:
+            while (text := await self._typed_line()) is not None:
+                await self.print(text)
+            return 0
         if not words or words == ["-"]:
             while data := await self._terminal.read():
                 await self._terminal.write(data)
             return 0
         code = 0
         for word in words:
-            text = self._files.get(word if word.startswith("/") else f"/{word}")
-            if text is None:
+            content = self._files.get(word if word.startswith("/") else f"/{word}")
+            if content is None:
                 await self._terminal.complain(
                     f"cat: can't open '{word}': No such file or directory\n".encode()
                 )
                 code = 1
             else:
-                await self._terminal.write(text.encode())
+                await self._terminal.write(content.encode())
         return code
 
     async def ls(self, words: list[str]) -> int:

@@ -212,6 +212,13 @@ def _data(item: Object, now: float) -> Cells:
     return [len(item.get("data") or {}) + len(item.get("binaryData") or {}), age(item, now)]
 
 
+def _slice(item: Object, now: float) -> Cells:
+    addresses = [address for entry in item.get("endpoints") or [] for address in entry["addresses"]]
+    more = f" + {len(addresses) - 3} more..." if len(addresses) > 3 else ""
+    ports = _listed(port.get("port", "*") for port in item.get("ports") or [])
+    return [item.get("addressType", ""), ports, _listed(addresses[:3]) + more, age(item, now)]
+
+
 def _secret(item: Object, now: float) -> Cells:
     return [item.get("type", "Opaque"), len(item.get("data") or {}), age(item, now)]
 
@@ -242,6 +249,7 @@ LAYOUTS: Final[dict[Kind, Layout]] = {
     ),
     kinds.CONFIG_MAP: Layout(("Data:integer", "Age"), _data),
     kinds.SECRET: Layout(("Type", "Data:integer", "Age"), _secret),
+    kinds.ENDPOINT_SLICE: Layout(("AddressType", "Ports", "Endpoints", "Age"), _slice),
     kinds.SERVICE_ACCOUNT: Layout(("Age",), lambda item, now: [age(item, now)]),
     kinds.NAMESPACE: Layout(
         ("Status", "Age"), lambda item, now: [status_of(item).get("phase", ""), age(item, now)]

@@ -5,6 +5,7 @@ import math
 from typing import Final
 
 from proxy.sandbox import recording
+from proxy.sandbox.guarding import attempt
 from proxy.sandbox.kinds import DEPLOYMENT, JOB, POD, REPLICA_SET, Kind
 from proxy.sandbox.objects import (
     Object,
@@ -37,13 +38,13 @@ def reconcile(registry: Registry) -> None:
     """Take every workload one step closer to its spec."""
     for deployment in registry.store.items(DEPLOYMENT):
         if not is_deleting(deployment):
-            _deployment(registry, deployment)
+            attempt(deployment, _deployment, registry, deployment)
     for replica_set in registry.store.items(REPLICA_SET):
         if not is_deleting(replica_set):
-            _replica_set(registry, replica_set)
+            attempt(replica_set, _replica_set, registry, replica_set)
     for job in registry.store.items(JOB):
         if not is_deleting(job):
-            _job(registry, job)
+            attempt(job, _job, registry, job)
 
 
 def _owned(registry: Registry, kind: Kind, owner: Object) -> list[Object]:

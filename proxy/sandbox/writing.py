@@ -6,6 +6,7 @@ from aiohttp import web
 
 from proxy.sandbox import ownership, patching, strategic
 from proxy.sandbox.calls import Call
+from proxy.sandbox.conforming import conform
 from proxy.sandbox.failures import ApiError, bad_request
 from proxy.sandbox.objects import Object, copy, name_of, namespace_of
 from proxy.sandbox.reading import matcher
@@ -24,18 +25,29 @@ def how(call: Call, applied: Object | None = None) -> Write:
 
 async def create(call: Call) -> web.Response:
     """POST to a collection."""
-    body = await call.object()
-    _check_type(call, body)
+    body = _conforming(call, await call.object())
     made = call.registry.create(call.kind, call.target.namespace, body, how(call))
     return call.answer(call.single(made), 201)
 
 
 async def update(call: Call) -> web.Response:
     """PUT of an object or its status."""
-    body = await call.object()
-    _check_type(call, body)
+    body = _conforming(call, await call.object())
     _address(call, body)
     return call.answer(call.single(call.registry.update(call.kind, body, how(call))))
+
+
+def _conforming(call: Call, body: Object) -> Object:
+    # `kubectl --validate` decides what happens to unknown fields; they are never stored.
+    _check_type(call, body)
+    shaped, unknown = conform(call.kind, body)
+    shaped.setdefault("metadata", {})
+    if unknown and call.query("fieldValidation") == "Strict":
+        listed = ", ".join(f'unknown field "{path}"' for path in unknown)
+        raise bad_request(f"strict decoding error: {listed}")
+    if unknown and call.query("fieldValidation") != "Ignore":
+        call.warnings.extend(f'unknown field "{path}"' for path in unknown)
+    return shaped
 
 
 def _check_type(call: Call, body: Object) -> None:
@@ -63,7 +75,7 @@ async def patch(call: Call) -> web.Response:
         return _apply(call, change)
     target = call.target
     before = call.registry.require(call.kind, target.namespace, target.name)
-    after = patched(call.request.content_type, before, change)
+    after = _conforming(call, patched(call.request.content_type, before, change))
     _address(call, after)
     return call.answer(call.single(call.registry.update(call.kind, after, how(call))))
 
@@ -92,7 +104,7 @@ def _apply(call: Call, config: Any) -> web.Response:  # noqa: ANN401
         raise bad_request("fieldManager is required for apply patch")
     if config["metadata"].get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
-    _check_type(call, config)
+    config = _conforming(call, config)
     _address(call, config)
     target, fields = call.target, ownership.fields_of(config)
     write = how(call, fields)
