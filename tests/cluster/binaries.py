@@ -121,8 +121,3 @@ def locate(binary: Binary) -> Path:
         if candidate.exists():
             return candidate
     return module_directory(binary.module) / binary.name
-
-
-def missing() -> list[Binary]:
-    """The binaries that are not there yet, in the order in which to build them."""
-    return [binary for binary in BINARIES if not locate(binary).exists()]

@@ -79,13 +79,24 @@ def ensure_tools() -> None:
             raise BuildError(f"`{' '.join(command)}` failed:\n{tail}")
 
 
-def ensure_binaries() -> None:
-    """Build every binary that is missing, with progress on standard output.
+def ensure_binary(name: str) -> Path:
+    """Build one binary if it is missing, wherever Go runs, and give its path.
 
     Raises:
         BuildError: there is no Go and none can be fetched, or the compiler failed.
     """
-    todo = binaries.missing()
+    (binary,) = (candidate for candidate in binaries.BINARIES if candidate.name == name)
+    ensure_binaries((binary,))
+    return binaries.locate(binary)
+
+
+def ensure_binaries(wanted: tuple[Binary, ...] = binaries.BINARIES) -> None:
+    """Build every wanted binary that is missing, in that order, with progress on standard output.
+
+    Raises:
+        BuildError: there is no Go and none can be fetched, or the compiler failed.
+    """
+    todo = [binary for binary in wanted if not binaries.locate(binary).exists()]
     if not todo:
         return
     go = _find_go()

@@ -1,0 +1,157 @@
+"""A real cluster, the clients of it, and the ways that lead to it.
+
+A test that takes `kubectl` (or `helm`) runs once for each way: `direct`, with the administrator's own kubeconfig, and
+`proxy`, with one that the proxy issued. Nothing in the test says which, so whatever it asserts holds for both.
+
+`make e2e` starts a cluster of our own around this suite; with `E2E_KUBECONFIG=FILE` it runs against that cluster, with
+pods of `E2E_IMAGE` (any busybox).
+"""
+
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import build, images
+from tests.e2e.client import Client
+
+CHART = Path(__file__).parent / "chart"
+
+# Serves its page, and says something every so often.
+WEB = (
+    "mkdir -p /www; echo hello from a pod > /www/index.html; httpd -p 8080 -h /www;"
+    " i=0; while true; do i=$((i+1)); echo tick $i; sleep 0.2; done"
+)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where the cluster is and what is known of it; the logs only when it is ours."""
+
+    kubeconfig: Path
+    image: str
+    audit_log: Path | None
+    second_kubeconfig: Path | None
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The cluster under test."""
+    own = os.environ.get("E2E_KUBECONFIG")
+    if own:
+        image = os.environ.get("E2E_IMAGE", "busybox:1.36")
+        return Cluster(Path(own), image, None, None)
+    if "CLUSTER_BIN" not in os.environ:
+        pytest.exit(
+            "these tests need a cluster: run `make e2e`, or set E2E_KUBECONFIG", returncode=2
+        )
+    return Cluster(
+        Path(os.environ["KUBECONFIG"]),
+        images.BUSYBOX,
+        Path(os.environ["CLUSTER_AUDIT_LOG"]),
+        Path(os.environ["CLUSTER2_KUBECONFIG"]),
+    )
+
+
+@pytest.fixture(scope="session")
+def audit_log(cluster: Cluster) -> Path:
+    """The API server's own audit log: the oracle for what was forwarded."""
+    if cluster.audit_log is None:
+        pytest.skip("needs the API server's audit log, which a cluster of your own does not show")
+    return cluster.audit_log
+
+
+@pytest.fixture(scope="session")
+def second_kubeconfig(cluster: Cluster) -> Path:
+    """The administrator of the second cluster."""
+    if cluster.second_kubeconfig is None:
+        pytest.skip(
+            "needs the API server's audit log and flags, which a cluster of your own does not show"
+        )
+    return cluster.second_kubeconfig
+
+
+def find_program(name: str) -> Path:
+    """A client by its name: of our cluster, of the machine, or built now."""
+    own = os.environ.get("CLUSTER_BIN")
+    found = shutil.which(name, path=own) if own else shutil.which(name)
+    return Path(found) if found else build.ensure_binary(name)
+
+
+@pytest.fixture(scope="session")
+def admin(cluster: Cluster) -> Client:
+    """Kubectl with the administrator's kubeconfig: for preparing, never for what a test is about."""
+    return Client(find_program("kubectl"), cluster.kubeconfig)
+
+
+@pytest.fixture(scope="session", params=["direct"])
+def way(request: pytest.FixtureRequest) -> str:
+    """How the clients of a test reach the cluster."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(way: str, cluster: Cluster) -> Path:
+    """The kubeconfig for the way of this test."""
+    return cluster.kubeconfig
+
+
+@pytest.fixture
+def kubectl(kubeconfig: Path, namespace: str) -> Client:
+    """The newest kubectl, in a namespace of the test's own."""
+    return Client(find_program("kubectl"), kubeconfig, namespace)
+
+
+@pytest.fixture
+def older_kubectl(kubeconfig: Path, namespace: str) -> Client:
+    """A kubectl three minor releases behind the newest."""
+    return Client(find_program("kubectl-older"), kubeconfig, namespace)
+
+
+@pytest.fixture
+def helm(kubeconfig: Path, namespace: str, tmp_path: Path) -> Client:
+    """Helm, with nothing of the user's own configuration."""
+    home = {f"HELM_{name}_HOME": str(tmp_path / name) for name in ("CACHE", "CONFIG", "DATA")}
+    return Client(find_program("helm"), kubeconfig, namespace, home)
+
+
+_numbers = itertools.count(1)
+
+
+def make_namespace(admin: Client, name: str) -> str:
+    """Create a namespace in which pods can be made at once."""
+    admin.ok("create", "namespace", name)
+    admin.ok(
+        "wait", "--for=create", "serviceaccount/default", f"--namespace={name}", "--timeout=20s"
+    )
+    return name
+
+
+@pytest.fixture
+def namespace(admin: Client) -> Iterator[str]:
+    """A namespace for one test, taken away afterwards without waiting."""
+    name = make_namespace(admin, f"e2e-{os.getpid()}-{next(_numbers)}")
+    yield name
+    admin.ok("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def shared(admin: Client, cluster: Cluster) -> Iterator[str]:
+    """A namespace with the running deployment and service `web`, which tests use and do not change."""
+    name = make_namespace(admin, f"e2e-{os.getpid()}-shared")
+    there = admin.within(name)
+    there.ok("create", "deployment", "web", f"--image={cluster.image}", "--", "sh", "-c", WEB)
+    there.ok("expose", "deployment", "web", "--port=80", "--target-port=8080")
+    there.ok("rollout", "status", "deployment/web", "--timeout=60s")
+    yield name
+    admin.ok("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def web(kubeconfig: Path, shared: str) -> Client:
+    """Kubectl in the namespace that has `web`."""
+    return Client(find_program("kubectl"), kubeconfig, shared)
