@@ -231,7 +231,8 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(document, dict):
         raise SettingsError(f"{path}: the top level must be a mapping of settings")
-    return document
+    # A group with every line commented out reads as nothing.
+    return {name: value for name, value in document.items() if value is not None}
 
 
 def _build(flags: dict[str, Any], file: dict[str, Any], path: Path | None = None) -> Settings:

@@ -1,0 +1,134 @@
+"""One run of the demo: sandbox, proxy, a registered cluster, a kubeconfig for alice.
+
+What it does to the proxy it does as a person would: through the control plane, recorded.
+"""
+
+import asyncio
+import base64
+import hashlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from cryptography import x509
+
+from proxy.cli import init, issuing
+from proxy.cli.client import Client, path_of
+from proxy.cli.connection import of_data_dir
+from proxy.cli.demo import own_kubeconfig, say_ready
+from proxy.cli.demo_state import LOOPBACK, DemoState
+from proxy.cli.output import to_yaml
+from proxy.cli.reduction import reduce
+from proxy.data_dir import DataDir
+from proxy.errors import InvalidInputError
+from proxy.runtime.process import Stop
+from proxy.runtime.serve import Started, serve
+from proxy.sandbox.cluster import Sandbox
+from proxy.settings import Settings
+from proxy.tasks import cancel, spawn
+
+USER: Final = "alice"
+GROUP: Final = "dev"
+TTL: Final = "8h"
+LEAST_LEFT: Final = timedelta(hours=1)
+"""A kubeconfig that ends sooner is replaced at the start."""
+SANDBOX: Final = "sandbox"
+
+
+async def run(state: DemoState, settings: Settings, context: str) -> None:
+    """Serve until Ctrl-C. Raises KubewitnessError when it cannot start."""
+    stop = Stop()
+    stop.on_signals()
+    data = DataDir(settings.data_dir)
+    own = reduce(_not_ours(own_kubeconfig(), data), context) if context else None
+    if not data.initialised:
+        await asyncio.to_thread(init.initialise, settings)
+    sandbox: Sandbox | None = None
+    try:
+        if own is None:
+            sandbox = Sandbox(data.path / "sandbox.json", token=state.token)
+            await sandbox.start(LOOPBACK, state.ports["sandbox"])
+            own = dict(sandbox.kubeconfig())
+        await _serve(state, settings, context, own, stop)
+    finally:
+        if sandbox is not None:
+            await sandbox.stop()
+
+
+async def _serve(
+    state: DemoState, settings: Settings, context: str, own: dict[str, Any], stop: Stop
+) -> None:
+    ready = asyncio.Event()
+
+    def started(what: Started) -> None:
+        del what
+        ready.set()
+
+    serving = spawn(serve(settings, started, stop=stop), name="serve")
+    waiting = spawn(ready.wait(), name="wait for serve")
+    try:
+        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if ready.is_set():
+            cluster = _cluster_name(context) if context else SANDBOX
+            path = await asyncio.to_thread(_prepare, state, settings, cluster, own)
+            say_ready(path, settings, context=context, group=GROUP)
+        await serving
+    finally:
+        await cancel(waiting, serving)
+
+
+def _prepare(state: DemoState, settings: Settings, cluster: str, own: dict[str, Any]) -> Path:
+    """Register the cluster and issue the kubeconfig, unless both are there and good."""
+    client = Client(of_data_dir(settings.data_dir))
+    text = to_yaml(own)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    present = {item["name"] for item in client.get("/clusters")["items"]}
+    if cluster in present and state.clusters.get(cluster) != digest:
+        client.delete(path_of("clusters", cluster))
+        present.discard(cluster)
+    if cluster not in present:
+        client.post("/clusters", {"name": cluster, "kubeconfig": text})
+    state.clusters[cluster] = digest
+    state.save()
+    path = settings.data_dir / (
+        f"{USER}.kubeconfig" if cluster == SANDBOX else f"{cluster}.kubeconfig"
+    )
+    if not _good(path, settings, client):
+        request = {"user": USER, "groups": [GROUP], "clusters": [cluster], "ttl": TTL}
+        issuing.write_plain(client, request, path)
+    return path
+
+
+def _good(path: Path, settings: Settings, client: Client) -> bool:
+    """Whether a kubeconfig of an earlier start still works, and will for a while."""
+    try:
+        document = yaml.safe_load(path.read_text())
+        server = str(document["clusters"][0]["cluster"]["server"])
+        pem = base64.b64decode(document["users"][0]["user"]["client-certificate-data"])
+        certificate = x509.load_pem_x509_certificate(pem)
+    except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError, ValueError):
+        return False
+    if certificate.not_valid_after_utc - datetime.now(UTC) < LEAST_LEFT:
+        return False
+    if f":{settings.listen.rpartition(':')[2]}/" not in server:
+        return False
+    serial = f"{certificate.serial_number:x}"
+    listed = client.get("/credentials", {"user": USER})["items"]
+    return any(item["serial"] == serial for item in listed)
+
+
+def _cluster_name(context: str) -> str:
+    """A context's name as a cluster's: a DNS label."""
+    name = "".join(char if char.isalnum() and char.isascii() else "-" for char in context.lower())
+    return name.strip("-")[:63].rstrip("-") or "cluster"
+
+
+def _not_ours(path: Path, data: DataDir) -> Path:
+    """Refuse the kubeconfig that the demo made itself: it would be in front of itself."""
+    if path.resolve().is_relative_to(data.path.resolve()):
+        raise InvalidInputError(
+            f"KUBECONFIG names {path}, which the demo made itself.",
+            hint="Run `unset KUBECONFIG` here, or set it to your own file.",
+        )
+    return path

@@ -1,0 +1,131 @@
+"""`kubewitness init`: a data directory with everything that `serve` needs."""
+
+import asyncio
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+import yaml
+
+from proxy.cli import context
+from proxy.cli.output import say
+from proxy.cli.settings_flags import with_settings
+from proxy.cli.settings_table import rows, template
+from proxy.data_dir import DataDir
+from proxy.environment import variable
+from proxy.errors import ConflictError
+from proxy.files import create_private, replace_private
+from proxy.settings import Settings
+
+_ASKED: Final = frozenset({"data_dir", "listen", "control", "metrics", "tls.names"})
+
+
+def command(settings: Settings) -> None:
+    """Make a data directory: authority, keys, state, settings file, and your admin credential.
+
+    Run it again at any time: it says what is there and changes nothing.
+    """
+    data = DataDir(settings.data_dir)
+    if data.initialised:
+        data.require()
+        say_present(data)
+        return
+    initialise(settings)
+    path = add_context(data, settings)
+    say_made(data, path)
+
+
+def initialise(settings: Settings) -> None:
+    """Everything but the person's context file. Raises KubewitnessError."""
+    data = DataDir(settings.data_dir)
+    data.create()
+    asyncio.run(_fill(settings, data))
+    # Last: its presence says that all of it is there.
+    create_private(data.settings, template(_chosen(settings)).encode())
+
+
+async def _fill(settings: Settings, data: DataDir) -> None:
+    from proxy.runtime.initialise import fill
+
+    await fill(settings, data)
+
+
+def _chosen(settings: Settings) -> dict[str, object]:
+    """What stands in the file: the addresses and names, because people look for them there."""
+    found: dict[str, object] = {}
+    for row in rows():
+        if row.name not in _ASKED or row.path == ("data_dir",):
+            continue
+        value: Any = settings
+        for part in row.path:
+            value = getattr(value, part)
+        found[row.name] = value
+    return found
+
+
+def add_context(data: DataDir, settings: Settings) -> Path | None:
+    """Let commands without --data-dir find this proxy; the file's path, or None if it had it.
+
+    The key stays in the data directory; the entry only says where that is. An entry of that name
+    for another directory is left alone, and ours gets a number.
+    """
+    path = context_path()
+    contexts = context.load(path)
+    here = data.path.absolute()
+    if any(item.data_dir == here for item in contexts.entries.values()):
+        return None
+    base = name = here.name
+    number = 1
+    while name in contexts.entries:
+        number += 1
+        name = f"{base}-{number}"
+    document = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    document = document or {}
+    document.setdefault("contexts", []).append(
+        {"name": name, "server": f"https://{settings.control}", "data-dir": str(here)}
+    )
+    document["current-context"] = document.get("current-context") or name
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        replace_private(path, yaml.safe_dump(document, sort_keys=False).encode())
+    except OSError as error:
+        raise ConflictError(
+            f"{path} cannot be written: {error.strerror or error}.",
+            hint=f"The data directory is ready; give commands --data-dir {data.path}.",
+        ) from error
+    return path
+
+
+def context_path() -> Path:
+    """The context file: KUBEWITNESS_CONFIG, or under XDG_CONFIG_HOME, or under ~/.config."""
+    if given := variable("KUBEWITNESS_CONFIG"):
+        return Path(given)
+    if home := variable("XDG_CONFIG_HOME"):
+        return Path(home) / "kubewitness" / "config.yaml"
+    return context.default_path()
+
+
+def say_made(data: DataDir, contexts: Path | None) -> None:
+    """What was made, and what to do next."""
+    say(f"Initialised {data.path}")
+    say("  pki/                  certificate authority and keys; back it up, keep it private")
+    say("  kubewitness.yaml      every setting with its default")
+    say("  admin/context.yaml    admin credential for commands on this machine")
+    if contexts is not None:
+        say(f"  {contexts}  names this proxy, so that commands find it")
+    say("Next:")
+    say(f"  kubewitness serve --data-dir {data.path}")
+    say(f"  kubewitness cluster add NAME --kubeconfig FILE --data-dir {data.path}")
+
+
+def say_present(data: DataDir) -> None:
+    """That there is nothing to do."""
+    say(f"{data.path} is initialised already; nothing was changed.")
+    say(f"Start it with `kubewitness serve --data-dir {data.path}`.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the root."""
+    app.command(
+        "init", epilog="Example:  kubewitness init --data-dir D --tls-names proxy.example.com"
+    )(with_settings(command, only=_ASKED))

@@ -1,0 +1,1 @@
+"""The composition root: every part made, wired, started and stopped, in one place."""

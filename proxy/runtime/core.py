@@ -1,0 +1,115 @@
+"""What every process of a proxy has: its journal slot, the state, the clusters, its certificates.
+
+Opened in the order things depend on each other, and closed the other way round.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from proxy.audit.writer import JournalWriter
+from proxy.clock import Clock
+from proxy.data_dir import DataDir
+from proxy.gateway.listener import DataPlane
+from proxy.metrics import Metrics
+from proxy.runtime.identity import Identity
+from proxy.settings import Settings
+from proxy.state.database import sqlite_url
+from proxy.state.repository import StateStore
+from proxy.state.sealing import SecretBox
+from proxy.state.snapshot import Snapshot
+from proxy.state.watcher import SnapshotWatcher
+from proxy.upstream.directory import ClusterDirectory
+
+MAIN_SLOT: Final = "main"
+"""Journal of the process with the control plane, and of the data plane when it has no workers."""
+STALE_STATE: Final = 5.0
+"""Seconds without a look at the state database after which we are not ready."""
+
+
+def worker_slot(number: int) -> str:
+    """Journal slot of the worker `number`, from 1."""
+    return f"worker-{number}"
+
+
+def state_url(settings: Settings, data: DataDir) -> str:
+    """Where clusters and credentials are."""
+    return settings.database or sqlite_url(data.state_database)
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The parts; see the module."""
+
+    settings: Settings
+    data: DataDir
+    clock: Clock
+    metrics: Metrics
+    journal: JournalWriter
+    store: StateStore
+    watcher: SnapshotWatcher
+    directory: ClusterDirectory
+    identity: Identity
+
+    def data_plane(self) -> DataPlane:
+        """The data plane on these parts, following the state; not started yet."""
+        plane = DataPlane(
+            settings=self.settings,
+            clock=self.clock,
+            metrics=self.metrics,
+            journal=self.journal,
+            snapshot=lambda: self.watcher.current,
+            target=self.directory.target,
+            server_context=self.identity.gateway.context,
+        )
+
+        def changed(old: Snapshot, new: Snapshot) -> None:
+            del old, new
+            plane.state_changed()
+
+        self.watcher.listen(changed)
+        return plane
+
+    def trouble(self) -> str:
+        """Why this process cannot serve calls now; empty when it can."""
+        return self.journal.failure or self.state_failure()
+
+    def state_failure(self) -> str:
+        """Why the state may be out of date; empty when it is not."""
+        stale = self.watcher.stale_seconds
+        return f"the state has not been read for {stale:.0f} s" if stale > STALE_STATE else ""
+
+
+@asynccontextmanager
+async def open_core(
+    settings: Settings, clock: Clock, metrics: Metrics, *, slot: str, main: bool
+) -> AsyncIterator[Core]:
+    """Open the parts of one process; `main` for the one that issues certificates and checks.
+
+    Raises KubewitnessError saying which part cannot be opened and what to do.
+    """
+    data = DataDir(settings.data_dir)
+    identity = Identity(settings, data, clock, metrics, issuing=main)
+    box = SecretBox.open(data.state_key)
+    store = await StateStore.open(state_url(settings, data), box, clock=clock)
+    try:
+        watcher = SnapshotWatcher(store, clock=clock)
+        journal = await JournalWriter.open(
+            data.path, slot, settings.journal, clock=clock, metrics=metrics
+        )
+        try:
+            await watcher.start()
+            directory = ClusterDirectory(store, watcher, settings.upstream, clock=clock)
+            try:
+                await directory.start()
+                yield Core(
+                    settings, data, clock, metrics, journal, store, watcher, directory, identity
+                )
+            finally:
+                await directory.close()
+                await watcher.close()
+        finally:
+            await journal.close()
+    finally:
+        await store.close()

@@ -1,0 +1,277 @@
+"""`kubewitness serve`: every part of a proxy, started in order, watched, and drained.
+
+1. Lock the data directory, bind every address: what cannot work fails before anything runs.
+2. Recover the journals of slots that are not used this time; open the core and the index.
+3. Control plane and health.
+4. The data plane: in this process, or in workers that share its port.
+5. Ready. From here on the end of any part is the end of the process.
+6. Asked to stop: not ready any more, drain, then close in the opposite order.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Info
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from proxy import __version__
+from proxy.clock import Clock, SystemClock
+from proxy.control.app import build
+from proxy.control.health import Check, health_app
+from proxy.control.services import Services
+from proxy.data_dir import DataDir
+from proxy.errors import UnavailableError
+from proxy.gateway.listener import DataPlane
+from proxy.metrics import Metrics
+from proxy.runtime.admin import ensure_admin
+from proxy.runtime.core import MAIN_SLOT, Core, open_core, worker_slot
+from proxy.runtime.essential import Essentials
+from proxy.runtime.multiprocess import forget
+from proxy.runtime.notify import notify
+from proxy.runtime.process import Stop, prepare
+from proxy.runtime.slots import recover_unused
+from proxy.runtime.supervisor import Worker
+from proxy.runtime.web import WebListener, address_of, bind
+from proxy.runtime.worker import drain
+from proxy.settings import Settings, split_address
+from proxy.tasks import cancel, spawn
+
+_log = structlog.get_logger(__name__)
+
+WORKER_START: Final = 60.0
+"""Seconds all workers together get to become ready; a journal may have to be recovered first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What came of a start, for the people who wait for it."""
+
+    data_plane: str
+    control: str
+    metrics: str
+    data_dir: Path
+    workers: int
+    clusters: tuple[str, ...]
+
+
+async def serve(
+    settings: Settings,
+    on_ready: Callable[[Started], None],
+    *,
+    clock: Clock | None = None,
+    stop: Stop | None = None,
+) -> None:
+    """Run a proxy until `stop` is asked (by a signal, unless one is handed in).
+
+    Raises KubewitnessError when a part cannot start or ends by itself.
+    """
+    data = DataDir(settings.data_dir)
+    data.require()
+    if stop is None:
+        stop = Stop()
+        stop.on_signals()
+    prepare()
+    with data.exclusively():
+        async with AsyncExitStack() as stack:
+            await Server(settings, data, clock or SystemClock(), stop, stack).run(on_ready)
+
+
+class Server:
+    """One run of `serve`."""
+
+    def __init__(
+        self, settings: Settings, data: DataDir, clock: Clock, stop: Stop, stack: AsyncExitStack
+    ) -> None:
+        self._data = data
+        self._clock = clock
+        self._stop = stop
+        self._stack = stack
+        self._shared = settings.workers > 1
+        self._metrics = Metrics()
+        self._metrics.build.info({"version": __version__})
+        self._essentials = Essentials()
+        self._workers: list[Worker] = []
+        self._plane: DataPlane | None = None
+        self._gateway_socket = self._bound(settings.listen, "listen", shared=self._shared)
+        self._control_socket = self._bound(settings.control, "control")
+        self._metrics_socket = self._bound(settings.metrics, "metrics")
+        # From here on with the ports that were really taken, also where 0 was asked for.
+        self._settings = settings.model_copy(
+            update={
+                "listen": address_of(self._gateway_socket),
+                "control": address_of(self._control_socket),
+                "metrics": address_of(self._metrics_socket),
+            }
+        )
+
+    def _bound(self, address: str, setting: str, *, shared: bool = False) -> socket.socket:
+        sock = bind(address, setting, shared=shared)
+        self._stack.callback(sock.close)
+        return sock
+
+    async def run(self, on_ready: Callable[[Started], None]) -> None:
+        """Start, wait for the end, stop."""
+        settings, stack = self._settings, self._stack
+        slots = [MAIN_SLOT, *(worker_slot(number + 1) for number in range(settings.workers))]
+        await recover_unused(self._data, settings, slots, self._clock)
+        core = await stack.enter_async_context(
+            open_core(settings, self._clock, self._metrics, slot=MAIN_SLOT, main=True)
+        )
+        await self._administrator(core)
+        stack.push_async_callback(self._essentials.stop)
+        control = await self._control(core)
+        await self._health(core)
+        self._essentials.start(self._certificates(core, control), "certificates")
+        try:
+            await (self._start_workers(slots[1:]) if self._shared else self._start_plane(core))
+            on_ready(self._started(core))
+            notify("READY=1")
+            _log.info("ready", version=__version__, workers=settings.workers)
+            await self._essentials.wait(self._stop.asked)
+            _log.info("stopping", reason=self._stop.reason, timeout=settings.drain_timeout)
+            notify("STOPPING=1")
+        finally:
+            await self._drain()
+
+    # --- the parts ---------------------------------------------------------------------------
+
+    async def _administrator(self, core: Core) -> None:
+        host, port = split_address(self._settings.control)
+        # What listens on every address is reached on this machine through its loopback.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        await ensure_admin(
+            core.data,
+            core.store,
+            core.identity.authorities(),
+            server=f"https://{address}",
+            clock=self._clock,
+        )
+        await core.watcher.refresh()
+
+    async def _control(self, core: Core) -> WebListener:
+        services = Services(
+            settings=self._settings,
+            clock=self._clock,
+            metrics=self._metrics,
+            journal=core.journal,
+            store=core.store,
+            watcher=core.watcher,
+            authorities=core.identity.authorities,
+            clusters=core.directory,
+            advertised=self._advertised,
+        )
+        listener = WebListener(build(services), self._control_socket, core.identity.control.context)
+        await listener.start()
+        self._stack.push_async_callback(listener.stop)
+        return listener
+
+    async def _health(self, core: Core) -> None:
+        ready = [
+            Check("shutdown", lambda: "stopping" if self._stop.asked.is_set() else ""),
+            Check("journal", lambda: core.journal.failure),
+            Check("state", core.state_failure),
+            Check("certificate", lambda: self._certificate_failure(core)),
+            Check("data-plane", self._data_plane_failure),
+        ]
+        listener = WebListener(
+            health_app(self._registry, live=[Check("ping", lambda: "")], ready=ready),
+            self._metrics_socket,
+        )
+        await listener.start()
+        self._stack.push_async_callback(listener.stop)
+
+    async def _certificates(self, core: Core, control: WebListener) -> None:
+        changed = asyncio.Event()
+        watching = spawn(core.identity.watch(changed.set), name="certificate files")
+        try:
+            while True:
+                waiting = spawn(changed.wait(), name="certificate change")
+                await asyncio.wait({waiting, watching}, return_when=asyncio.FIRST_COMPLETED)
+                if watching.done():
+                    await cancel(waiting)
+                    return watching.result()
+                changed.clear()
+                await control.renew()
+        finally:
+            await cancel(watching)
+
+    async def _start_plane(self, core: Core) -> None:
+        plane = core.data_plane()
+        await plane.start(self._gateway_socket)
+        self._plane = plane
+
+    async def _start_workers(self, slots: list[str]) -> None:
+        metrics = self._data.run / "metrics"
+        for slot in slots:
+            worker = Worker(slot, self._settings, self._clock, lambda pid: forget(metrics, pid))
+            self._workers.append(worker)
+            self._essentials.start(worker.run(), slot)
+        ready = asyncio.Event()
+        waiting = spawn(_all_ready(self._workers, ready), name="workers start")
+        try:
+            async with asyncio.timeout(WORKER_START):
+                await self._essentials.wait(ready)
+        except TimeoutError as error:
+            raise UnavailableError(
+                f"Not every worker was ready within {WORKER_START:.0f} s: "
+                f"{self._data_plane_failure()}.",
+                hint="Its own messages are in the log above.",
+            ) from error
+        finally:
+            await cancel(waiting)
+
+    async def _drain(self) -> None:
+        if self._plane is not None:
+            await drain(self._plane, self._settings.drain_timeout, self._stop)
+        await asyncio.gather(*(worker.stop(self._stop.now) for worker in self._workers))
+
+    # --- what they ask -----------------------------------------------------------------------
+
+    def _advertised(self) -> str:
+        if self._settings.advertise:
+            return self._settings.advertise
+        port = split_address(self._settings.listen)[1]
+        host = self._settings.tls.names[0]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def _certificate_failure(self, core: Core) -> str:
+        left = core.identity.server_expiry() - self._clock.now()
+        return "the server certificate has expired" if left <= 0 else ""
+
+    def _data_plane_failure(self) -> str:
+        if self._shared:
+            return "; ".join(filter(None, (worker.failure() for worker in self._workers)))
+        return "" if self._plane is not None else "starting"
+
+    def _registry(self) -> CollectorRegistry:
+        if not self._shared:
+            return self._metrics.registry
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, str(self._data.run / "metrics"))  # type: ignore[no-untyped-call]
+        # Text values are not shared between processes.
+        build = Info("kubewitness_build", "Version of the running proxy.", registry=registry)
+        build.info({"version": __version__})
+        return registry
+
+    def _started(self, core: Core) -> Started:
+        return Started(
+            data_plane=self._settings.listen,
+            control=self._settings.control,
+            metrics=self._settings.metrics,
+            data_dir=self._data.path,
+            workers=self._settings.workers,
+            clusters=tuple(sorted(core.watcher.current.clusters)),
+        )
+
+
+async def _all_ready(workers: list[Worker], ready: asyncio.Event) -> None:
+    for worker in workers:
+        await worker.ready.wait()
+    ready.set()

@@ -1,0 +1,66 @@
+"""One worker process: a data plane and nothing else; `proxy.runtime.supervisor` is its parent."""
+
+import asyncio
+import json
+import os
+import sys
+from typing import Final
+
+from proxy import logs
+from proxy.clock import SystemClock
+from proxy.gateway.listener import DataPlane
+from proxy.metrics import Metrics
+from proxy.runtime.core import Core, open_core
+from proxy.runtime.essential import Essentials
+from proxy.runtime.process import Stop, prepare
+from proxy.settings import Settings
+from proxy.tasks import cancel, spawn
+
+REPORT_INTERVAL: Final = 1.0
+"""Seconds between reports to the parent."""
+
+
+async def work(slot: str, settings: Settings) -> None:
+    """Serve calls until asked to stop, or until the parent is gone."""
+    logs.configure(settings.log.level, settings.log.format)
+    prepare()
+    stop = Stop()
+    stop.on_signals()
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _parent_gone, stop)
+    metrics = Metrics()
+    async with open_core(settings, SystemClock(), metrics, slot=slot, main=False) as core:
+        plane = core.data_plane()
+        await plane.start()
+        essentials = Essentials()
+        essentials.start(core.identity.watch(lambda: None), "certificates")
+        essentials.start(_report(core), "reports to the parent")
+        try:
+            await essentials.wait(stop.asked)
+        finally:
+            await drain(plane, settings.drain_timeout, stop)
+            await essentials.stop()
+
+
+async def drain(plane: DataPlane, timeout: float, stop: Stop) -> None:
+    """Drain for `timeout` seconds, or until `stop.now`."""
+    polite = spawn(plane.drain(timeout), name="drain")
+    cut = spawn(stop.now.wait(), name="wait to cut")
+    await asyncio.wait({polite, cut}, return_when=asyncio.FIRST_COMPLETED)
+    if not polite.done():
+        await cancel(polite)
+        await plane.drain(0)
+    await cancel(cut)
+
+
+async def _report(core: Core) -> None:
+    while True:
+        line = json.dumps({"trouble": core.trouble()}) + "\n"
+        # A pipe that takes a line a second; a parent that does not read it is gone soon.
+        os.write(sys.stdout.fileno(), line.encode())
+        await asyncio.sleep(REPORT_INTERVAL)
+
+
+def _parent_gone(stop: Stop) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        stop.ask("the parent process ended")
