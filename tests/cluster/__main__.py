@@ -55,8 +55,8 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 def _inside(arguments: list[str]) -> int:
     """The same program as the first process of the room; only `contain.enter` starts it so."""
-    logs, cgroup, _, *command = arguments
-    return contain.first_process(lambda: inside.run(Path(logs), cgroup, command))
+    logs, *command = arguments
+    return contain.first_process(lambda: inside.run(Path(logs), command))
 
 
 if __name__ == "__main__":

@@ -6,20 +6,22 @@ Inside: `first_process` is what the kernel calls init: it reaps what others leav
 What the kernel does not take away, the control groups of the pods, `enter` removes afterwards.
 """
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.cluster.build import find_tool
 
+# Where the runtime puts the control groups of pods when the kubelet names no parent, in every hierarchy:
+# version 2 has one at the top, version 1 a directory for each controller.
 CGROUPS = Path("/sys/fs/cgroup")
-CGROUP_PREFIX = "kubewitness-"
+POD_CGROUPS = "k8s.io"
 
 NODE_ADDRESS = "172.31.250.2"
 # Addresses outside the node's own network that the kernel must find a route for before they are translated.
@@ -32,9 +34,8 @@ PRIVATE_DIRECTORIES = ("/run", "/var/log", "/var/lib/cni")
 def enter(arguments: list[str], *, keep_logs: bool) -> int:
     """Run `python -m tests.cluster inside ARGUMENTS` in a room of its own and give its exit code."""
     logs = Path(tempfile.mkdtemp(prefix="kubewitness-cluster-"))
-    cgroup = f"{CGROUP_PREFIX}{logs.name.removeprefix('kubewitness-cluster-')}"
     namespaces = ["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    program = [sys.executable, "-m", "tests.cluster", "inside", str(logs), cgroup, "--", *arguments]
+    program = [sys.executable, "-m", "tests.cluster", "inside", str(logs), *arguments]
     room = subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", "unshare", *namespaces, *program],
         env={name: value for name, value in os.environ.items() if not name.endswith("_proxy")},
@@ -44,7 +45,7 @@ def enter(arguments: list[str], *, keep_logs: bool) -> int:
     for asked in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(asked, lambda *_: room.kill())
     code = room.wait()
-    _remove_cgroups(cgroup)
+    _remove_cgroups()
     if code == 0 and not keep_logs:
         shutil.rmtree(logs, ignore_errors=True)
     else:
@@ -94,23 +95,12 @@ def _run(name: str, *arguments: str) -> None:
     subprocess.run([find_tool(name) or name, *arguments], check=True)
 
 
-def _remove_cgroups(name: str) -> None:
-    """Remove the control groups below every hierarchy's directory `name`; they are empty by now."""
-    # Version 2 has one hierarchy at the top, version 1 one directory for each controller.
-    roots = [CGROUPS / name, *CGROUPS.glob(f"*/{name}")]
-    for root in roots:
+def _remove_cgroups() -> None:
+    """Remove the control groups of pods that are gone, of an earlier room that was killed too.
+
+    A group that has processes cannot be removed, so nothing that lives is touched.
+    """
+    for root in (CGROUPS / POD_CGROUPS, *CGROUPS.glob(f"*/{POD_CGROUPS}")):
         for directory, _, _ in os.walk(root, topdown=False):
-            _remove_cgroup(Path(directory))
-
-
-def _remove_cgroup(directory: Path) -> None:
-    """Remove one group; the kernel may take a moment to let go of the processes that were killed."""
-    for _ in range(50):
-        try:
-            directory.rmdir()
-        except FileNotFoundError:
-            return
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
+            with contextlib.suppress(OSError):
+                Path(directory).rmdir()

@@ -23,7 +23,7 @@ NODE_SECONDS = 60
 GRACE_SECONDS = 5
 
 
-def run(logs: Path, cgroup: str, command: list[str]) -> int:
+def run(logs: Path, command: list[str]) -> int:
     """Start the cluster, run `command` in it with the variables that describe it, and give its exit code."""
     # Ctrl-C is for the command.
     signal.signal(signal.SIGINT, lambda *_: None)
@@ -32,7 +32,7 @@ def run(logs: Path, cgroup: str, command: list[str]) -> int:
     try:
         furnish()
         programs = _link_binaries(STATE / "bin")
-        cluster = Cluster(programs, logs, cgroup)
+        cluster = Cluster(programs, logs)
         cluster.start()
         print(f"the cluster is up after {time.monotonic() - started:.1f} s", file=sys.stderr)
         return _run_command(command, cluster)
@@ -47,12 +47,12 @@ def run(logs: Path, cgroup: str, command: list[str]) -> int:
 class Cluster:
     """The running cluster: its parts, and the environment that its users get."""
 
-    def __init__(self, programs: Path, logs: Path, cgroup: str) -> None:
+    def __init__(self, programs: Path, logs: Path) -> None:
         path = f"{programs}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
         self.components = Components(logs, {**os.environ, "PATH": path})
         self._programs = programs
         self._control_plane = ControlPlane(self.components, programs, STATE, logs)
-        self._node = Node(self.components, programs, STATE, logs, cgroup)
+        self._node = Node(self.components, programs, STATE, logs)
         self._path = path
 
     def start(self) -> None:

@@ -58,7 +58,6 @@ class Node:
     binaries: Path
     state: Path
     logs: Path
-    cgroup: str
 
     def start_containerd(self) -> None:
         """Start the container runtime with the pod network's configuration."""
@@ -122,9 +121,8 @@ class Node:
             "resolvConf": str(resolv_conf),
             "podLogsDir": str(self.logs / "pods"),
             "volumePluginDir": str(self.state / "volume-plugins"),
-            # The room has its own pods' control groups and manages no other, on version 1 as on version 2.
+            # Control groups of version 1 are fine, and none but the pods' own are managed.
             "cgroupDriver": "cgroupfs",
-            "cgroupRoot": f"/{self.cgroup}",
             "cgroupsPerQOS": False,
             "enforceNodeAllocatable": [],
             "failCgroupV1": False,
