@@ -1,0 +1,183 @@
+"""The one home of kubernetes_asyncio: credentials that come from outside a kubeconfig.
+
+It reads exec sections and the service account of a pod. Running the plugin is done here, because
+the library's way has no time limit, lets the plugin use our terminal, and writes certificates to
+temporary files. The library takes half a second to import, so it is imported when it is needed.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from proxy.upstream.access import Access, AccessError
+from proxy.upstream.login import Login, LoginError, LoginSource, StaticLogin, TokenFileLogin, bearer
+
+PLUGIN_SECONDS: Final = 60.0
+"""How long an exec plugin may take."""
+_LARGEST_ANSWER: Final = 1024 * 1024
+_SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+class _Status(msgspec.Struct, rename="camel"):
+    token: str = ""
+    client_certificate_data: str = ""
+    client_key_data: str = ""
+    expiration_timestamp: datetime | None = None
+
+
+class _Answer(msgspec.Struct, rename="camel"):
+    api_version: str
+    kind: str
+    status: _Status
+
+
+class ExecLogin:
+    """A credential from an exec plugin (client.authentication.k8s.io)."""
+
+    def __init__(self, access: Access, *, timeout: float = PLUGIN_SECONDS) -> None:
+        from kubernetes_asyncio.config.config_exception import ConfigException
+        from kubernetes_asyncio.config.exec_provider import ExecProvider
+        from kubernetes_asyncio.config.kube_config import ConfigNode
+
+        plugin = dict(access.plugin or {})
+        try:
+            provider = ExecProvider(ConfigNode("exec", plugin))
+        except (ConfigException, KeyError, TypeError) as error:
+            raise AccessError("The kubeconfig's exec section is malformed.") from error
+        self._command = [str(item) for item in provider.args]
+        self._timeout = timeout
+        self._version = str(provider.api_version)
+        # Our own settings can hold a database password; the plugin has no business with them.
+        self._environment = {
+            key: value for key, value in provider.env.items() if not key.startswith("KUBEWITNESS_")
+        }
+        self._environment["KUBERNETES_EXEC_INFO"] = _exec_info(self._version, access, plugin)
+
+    async def obtain(self) -> Login:
+        """Run the plugin. Raises LoginError when it fails, hangs or answers nonsense.
+
+        What it prints is never repeated in the message: it can hold the credential.
+        """
+        output = await self._run()
+        try:
+            answer = msgspec.json.decode(output, type=_Answer)
+        except msgspec.DecodeError as error:
+            raise self._error("did not print an ExecCredential") from error
+        if answer.kind != "ExecCredential" or answer.api_version != self._version:
+            raise self._error(f"answered {answer.api_version}, not {self._version}")
+        status = answer.status
+        if bool(status.client_certificate_data) != bool(status.client_key_data):
+            raise self._error("gave a certificate without its key, or the other way round")
+        if not status.token and not status.client_certificate_data:
+            raise self._error("gave neither a token nor a certificate")
+        pair = (status.client_certificate_data.encode(), status.client_key_data.encode())
+        expiry = status.expiration_timestamp
+        return Login(
+            bearer(status.token.strip(), "the exec plugin") if status.token else None,
+            pair if pair[0] else None,
+            expires=expiry.timestamp() if expiry else None,
+        )
+
+    async def _run(self) -> bytes:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command,
+                env=self._environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                # Its diagnostics are its own; a token in them must not get into our log.
+                stderr=asyncio.subprocess.DEVNULL,
+                # A group of its own: what it started ends with it.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise self._error(f"cannot be started: {error.strerror}") from error
+        assert process.stdout is not None  # noqa: S101  # asked for above
+        try:
+            async with asyncio.timeout(self._timeout):
+                output = await process.stdout.read(_LARGEST_ANSWER)
+                while more := await process.stdout.read(65536):
+                    output += more
+                    if len(output) > _LARGEST_ANSWER:
+                        raise self._error("printed too much")
+                code = await process.wait()
+        except TimeoutError as error:
+            raise self._error(f"took longer than {self._timeout:g} s") from error
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+        if code != 0:
+            raise self._error(f"ended with status {code}")
+        return output
+
+    def _error(self, what: str) -> LoginError:
+        return LoginError(
+            f"exec plugin {self._command[0]!r} {what}.",
+            hint="Run it by hand as the user the proxy runs as.",
+        )
+
+
+def _exec_info(version: str, access: Access, plugin: Mapping[str, Any]) -> str:
+    spec: dict[str, Any] = {"interactive": False}
+    if plugin.get("provideClusterInfo"):
+        cluster: dict[str, Any] = {"server": access.server}
+        if access.server_name:
+            cluster["tls-server-name"] = access.server_name
+        if access.insecure:
+            cluster["insecure-skip-tls-verify"] = True
+        if access.ca_pem is not None:
+            cluster["certificate-authority-data"] = access.ca_pem  # bytes are encoded as base64
+        spec["cluster"] = cluster
+    info = {"apiVersion": version, "kind": "ExecCredential", "spec": spec}
+    return msgspec.json.encode(info).decode()
+
+
+def source_of(access: Access) -> LoginSource:
+    """Where the credential of `access` comes from. Raises AccessError or LoginError."""
+    if access.plugin is not None:
+        return ExecLogin(access)
+    if access.token_file is not None:
+        return TokenFileLogin(access.token_file, access)
+    return StaticLogin(access)
+
+
+def in_cluster_access(
+    directory: Path = _SERVICE_ACCOUNT, environment: Mapping[str, str] | None = None
+) -> Access:
+    """The access that Kubernetes gives to the pod we run in.
+
+    `environment` replaces the process's (KUBERNETES_SERVICE_HOST and _PORT). Raises AccessError
+    outside a pod.
+    """
+    from kubernetes_asyncio.client import Configuration
+    from kubernetes_asyncio.config.config_exception import ConfigException
+    from kubernetes_asyncio.config.incluster_config import InClusterConfigLoader
+
+    given = {} if environment is None else {"environ": dict(environment)}
+    configuration = Configuration()
+    try:
+        InClusterConfigLoader(
+            token_filename=str(directory / "token"),
+            cert_filename=str(directory / "ca.crt"),
+            try_refresh_token=False,
+            **given,
+        ).load_and_set(configuration)
+    except (ConfigException, OSError) as error:
+        raise AccessError(
+            f"This process has no service account: {error}",
+            hint="--in-cluster works inside a pod only; elsewhere use --kubeconfig.",
+        ) from error
+    return Access(
+        server=str(configuration.host),
+        ca_pem=(directory / "ca.crt").read_bytes(),
+        token_file=directory / "token",
+    )
