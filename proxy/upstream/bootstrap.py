@@ -1,0 +1,177 @@
+"""The manifest of the account a cluster should give us: it may impersonate, and nothing else."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import yaml
+
+from proxy.errors import InvalidInputError
+from proxy.kube.impersonation import check_name
+from proxy.state.repository import check_cluster_name
+from proxy.upstream.cluster import EXTRA_CREDENTIAL, EXTRA_IMPERSONATOR
+
+NAMESPACE: Final = "kubewitness"
+ACCOUNT: Final = "kubewitness"
+ROLE: Final = "kubewitness-impersonator"
+_LABELS: Final = {"app.kubernetes.io/name": "kubewitness"}
+
+
+def manifest(
+    name: str, groups: Sequence[str], *, users: Sequence[str] = (), token_secret: bool = True
+) -> str:
+    """YAML for the proxy's account on the cluster that is called `name` here.
+
+    `groups` are those it may impersonate; people with other groups are refused by the cluster.
+    `users` restricts whom it may impersonate; without it anyone, which Kubernetes' own rules cannot
+    narrow. `token_secret` adds a Secret with a lasting token; without it a token is requested.
+    Raises InvalidInputError for reserved or malformed names.
+    """
+    check_cluster_name(name)
+    try:
+        for group in groups:
+            check_name("group", group)
+        for user in users:
+            check_name("user", user)
+    except ValueError as error:
+        raise InvalidInputError(str(error)) from error
+    documents = [_namespace(), _account(), *([_token()] if token_secret else [])]
+    head = _HEAD.format(name=name, users=_users_note(users), groups=_groups_note(groups))
+    parts = [head + _yaml(documents[0]), *map(_yaml, documents[1:])]
+    parts += [_yaml(role(groups, users)), _yaml(_binding())]
+    tail = _LASTING_STEPS if token_secret else _REQUEST_STEPS
+    return "---\n".join(parts) + tail.format(name=name, namespace=NAMESPACE, account=ACCOUNT)
+
+
+def role(groups: Sequence[str], users: Sequence[str] = ()) -> dict[str, Any]:
+    """The ClusterRole: users, named groups, uids, and our own two extra keys."""
+    named = {"resourceNames": sorted(set(users))} if users else {}
+    rules: list[dict[str, Any]] = [
+        {"apiGroups": [""], "resources": ["users"], "verbs": ["impersonate"], **named}
+    ]
+    if groups:
+        # Without names this would be system:masters too, and that is everything.
+        rules.append(
+            {
+                "apiGroups": [""],
+                "resources": ["groups"],
+                "verbs": ["impersonate"],
+                "resourceNames": sorted(set(groups)),
+            }
+        )
+    rules.append(
+        {
+            "apiGroups": ["authentication.k8s.io"],
+            "resources": [
+                "uids",
+                f"userextras/{EXTRA_CREDENTIAL}",
+                f"userextras/{EXTRA_IMPERSONATOR}",
+            ],
+            "verbs": ["impersonate"],
+        }
+    )
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": ROLE, "labels": dict(_LABELS)},
+        "rules": rules,
+    }
+
+
+_HEAD: Final = """\
+# The account of kubewitness on cluster {name}: it may impersonate, and do nothing by itself.
+# Apply it as an administrator of that cluster:  kubectl apply -f -
+#
+{users}
+#
+{groups}
+"""
+_LASTING_STEPS: Final = """\
+---
+# Next, with the same kubectl context: a kubeconfig of this account (no secret in any argument).
+#
+#   (umask 077; kubectl -n {namespace} get secret {account}-token -o go-template='
+#   {{"apiVersion":"v1","kind":"Config","current-context":"{name}",
+#    "clusters":[{{"name":"{name}","cluster":{{"server":"SERVER","certificate-authority-data":"{{{{index .data "ca.crt"}}}}"}}}}],
+#    "users":[{{"name":"{name}","user":{{"token":"{{{{.data.token | base64decode}}}}"}}}}],
+#    "contexts":[{{"name":"{name}","context":{{"cluster":"{name}","user":"{name}"}}}}]}}' |
+#   sed "s#SERVER#$(kubectl config view --minify -o jsonpath='{{.clusters[0].cluster.server}}')#" > {name}.kubeconfig)
+#   kubewitness cluster add {name} --kubeconfig {name}.kubeconfig && rm {name}.kubeconfig
+"""
+_REQUEST_STEPS: Final = """\
+---
+# Next, still as that administrator: a token that ends by itself, to be renewed by you
+# (kubelet renews it when the proxy runs in the cluster: use `cluster add {name} --in-cluster`).
+#
+#   kubectl -n {namespace} create token {account} --duration 720h
+"""
+
+
+def _users_note(users: Sequence[str]) -> str:
+    if users:
+        return f"# It may impersonate {len(set(users))} named users. Add others to {ROLE}."
+    return (
+        "# It may impersonate any user: rules can list names but cannot exclude any, so that includes\n"
+        "# system: users such as system:kube-controller-manager. The proxy itself never issues such\n"
+        "# names; to let the cluster refuse them too, list everyone with --user."
+    )
+
+
+def _groups_note(groups: Sequence[str]) -> str:
+    if groups:
+        return (
+            "# It may impersonate the groups listed below and no other; system:masters never.\n"
+            "# A person whose certificate has a group that is not listed gets 403 from the cluster."
+        )
+    return (
+        "# It may impersonate no group. A person whose certificate has one gets 403 from the cluster;\n"
+        "# name those in use with --group."
+    )
+
+
+def _yaml(document: dict[str, Any]) -> str:
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+
+
+def _namespace() -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": NAMESPACE, "labels": dict(_LABELS)},
+    }
+
+
+def _account() -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": ACCOUNT, "namespace": NAMESPACE, "labels": dict(_LABELS)},
+        "automountServiceAccountToken": False,
+    }
+
+
+def _token() -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": f"{ACCOUNT}-token",
+            "namespace": NAMESPACE,
+            "labels": dict(_LABELS),
+            "annotations": {"kubernetes.io/service-account.name": ACCOUNT},
+        },
+        "type": "kubernetes.io/service-account-token",
+    }
+
+
+def _binding() -> dict[str, Any]:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": ROLE, "labels": dict(_LABELS)},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": ROLE,
+        },
+        "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": NAMESPACE}],
+    }

@@ -1,0 +1,133 @@
+"""Looks at every cluster again and again, and acts on what our account may do there.
+
+With `upstream.excess_permissions: refuse` a cluster is refused from the start until a look has
+shown that our account is minimal, and again as soon as one shows that it is not. A look that fails
+changes nothing: what was refused stays refused, what was allowed stays allowed.
+"""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from proxy.clock import Clock
+from proxy.errors import KubewitnessError, NotFoundError
+from proxy.metrics import Metrics
+from proxy.settings import Upstream
+from proxy.state.repository import StateStore
+from proxy.state.snapshot import Snapshot
+from proxy.state.watcher import SnapshotWatcher
+from proxy.tasks import cancel, spawn
+from proxy.upstream.cluster import Target
+from proxy.upstream.directory import ClusterDirectory
+from proxy.upstream.permissions import ClusterCheck, check
+
+_RETRY_SECONDS: Final = 30.0
+"""Until the next look at a cluster that did not answer."""
+_log = structlog.get_logger(__name__)
+
+
+class PermissionChecker:
+    """The checker of one process. Each needs its own, since refusing is local to a process."""
+
+    def __init__(
+        self,
+        directory: ClusterDirectory,
+        watcher: SnapshotWatcher,
+        settings: Upstream,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        store: StateStore | None = None,
+    ) -> None:
+        """With `store`, results are also written there as the cluster's note: one process does."""
+        self._directory = directory
+        self._watcher = watcher
+        self._settings = settings
+        self._clock = clock
+        self._metrics = metrics
+        self._store = store
+        self._due: dict[str, float] = {}
+        """By cluster id: when (monotonic) to look next."""
+        self._told: dict[str, str] = {}
+        """By cluster id: what was logged last, so that it is logged once."""
+        self._poked = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Look at every cluster now, at new ones when they appear, at all at the interval."""
+        self._watcher.listen(self._changed)
+        self._task = spawn(self._run(), name="permission checker")
+
+    async def close(self) -> None:
+        """Stop looking."""
+        await cancel(self._task)
+
+    def _changed(self, old: Snapshot, new: Snapshot) -> None:
+        if {item.id for item in new.clusters.values()} != {
+            item.id for item in old.clusters.values()
+        }:
+            self._poked.set()
+
+    async def _run(self) -> None:
+        await self._directory.settled()
+        while True:
+            self._poked.clear()
+            await self.look()
+            now = self._clock.monotonic()
+            soonest = min(self._due.values(), default=now + self._settings.check_interval)
+            try:
+                async with asyncio.timeout(max(soonest - now, 0.1)):
+                    await self._poked.wait()
+            except TimeoutError:
+                continue
+            await self._directory.settled()
+
+    async def look(self) -> None:
+        """Look at every cluster whose time has come, all at once."""
+        now = self._clock.monotonic()
+        records = [self._directory.record(name) for name in self._directory.names()]
+        present = [record for record in records if record is not None]
+        self._due = {item.id: self._due.get(item.id, now) for item in present}
+        self._told = {key: text for key, text in self._told.items() if key in self._due}
+        due = [item.name for item in present if self._due[item.id] <= now]
+        await asyncio.gather(*(self._look_at(name) for name in due))
+
+    async def _look_at(self, name: str) -> None:
+        record, target = self._directory.record(name), self._directory.ready(name)
+        if record is None:
+            return
+        seen = await self._check(name, record.id, target)
+        wait = self._settings.check_interval if seen is not None else _RETRY_SECONDS
+        self._due[record.id] = self._clock.monotonic() + min(wait, self._settings.check_interval)
+        self._metrics.cluster_up.labels(name).set(seen is not None)
+        if seen is None:
+            return
+        if self._settings.excess_permissions == "refuse":
+            self._directory.refuse(record, seen.note if seen.excess else "")
+        self._tell(record.id, name, seen.note)
+        if self._store is not None:
+            try:
+                await self._store.set_cluster_note(name, seen.note)
+            except NotFoundError:
+                pass  # removed while we looked
+            except KubewitnessError as error:
+                _log.warning("note of a cluster cannot be stored", cluster=name, error=str(error))
+
+    async def _check(self, name: str, key: str, target: Target | None) -> ClusterCheck | None:
+        if target is None:
+            return None  # the directory has said why
+        try:
+            return await check(target, clock=self._clock)
+        except KubewitnessError as error:
+            self._tell(key, name, str(error))
+            return None
+
+    def _tell(self, key: str, name: str, note: str) -> None:
+        if note and self._told.get(key) != note:
+            _log.warning(
+                note,
+                cluster=name,
+                hint=f"`kubewitness cluster bootstrap {name}` prints a minimal account.",
+            )
+        self._told[key] = note
