@@ -8,7 +8,7 @@ import base64
 import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import yaml
 from cryptography import x509
@@ -18,15 +18,14 @@ from proxy.cli.client import Client, path_of
 from proxy.cli.connection import of_data_dir
 from proxy.cli.demo import own_kubeconfig, say_ready
 from proxy.cli.demo_state import LOOPBACK, DemoState
-from proxy.cli.output import to_yaml
-from proxy.cli.reduction import reduce
 from proxy.data_dir import DataDir
-from proxy.errors import InvalidInputError
+from proxy.errors import InvalidInputError, KubewitnessError
 from proxy.runtime.process import Stop
 from proxy.runtime.serve import Started, serve
 from proxy.sandbox.cluster import Sandbox
 from proxy.settings import Settings
-from proxy.tasks import cancel, spawn
+from proxy.tasks import spawn
+from proxy.upstream.access import read_access
 
 USER: Final = "alice"
 GROUP: Final = "dev"
@@ -41,15 +40,15 @@ async def run(state: DemoState, settings: Settings, context: str) -> None:
     stop = Stop()
     stop.on_signals()
     data = DataDir(settings.data_dir)
-    own = reduce(_not_ours(own_kubeconfig(), data), context) if context else None
+    own = _own_account(data, context) if context else b""
     if not data.initialised:
         await asyncio.to_thread(init.initialise, settings)
     sandbox: Sandbox | None = None
     try:
-        if own is None:
+        if not own:
             sandbox = Sandbox(data.path / "sandbox.json", token=state.token)
             await sandbox.start(LOOPBACK, state.ports["sandbox"])
-            own = dict(sandbox.kubeconfig())
+            own = yaml.safe_dump(sandbox.kubeconfig()).encode()
         await _serve(state, settings, context, own, stop)
     finally:
         if sandbox is not None:
@@ -57,38 +56,41 @@ async def run(state: DemoState, settings: Settings, context: str) -> None:
 
 
 async def _serve(
-    state: DemoState, settings: Settings, context: str, own: dict[str, Any], stop: Stop
+    state: DemoState, settings: Settings, context: str, own: bytes, stop: Stop
 ) -> None:
-    ready = asyncio.Event()
+    introductions: list[asyncio.Task[None]] = []
+    failures: list[KubewitnessError] = []
+
+    async def introduce() -> None:
+        cluster = _cluster_name(context) if context else SANDBOX
+        try:
+            path = await asyncio.to_thread(_prepare, state, settings, cluster, own)
+        except KubewitnessError as error:
+            failures.append(error)
+            stop.ask("the demo could not be prepared")
+        else:
+            say_ready(path, settings, context=context, group=GROUP)
 
     def started(what: Started) -> None:
         del what
-        ready.set()
+        introductions.append(spawn(introduce(), name="introduction"))
 
-    serving = spawn(serve(settings, started, stop=stop), name="serve")
-    waiting = spawn(ready.wait(), name="wait for serve")
-    try:
-        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        if ready.is_set():
-            cluster = _cluster_name(context) if context else SANDBOX
-            path = await asyncio.to_thread(_prepare, state, settings, cluster, own)
-            say_ready(path, settings, context=context, group=GROUP)
-        await serving
-    finally:
-        await cancel(waiting, serving)
+    await serve(settings, started, stop=stop)
+    await asyncio.gather(*introductions)
+    if failures:
+        raise failures[0]
 
 
-def _prepare(state: DemoState, settings: Settings, cluster: str, own: dict[str, Any]) -> Path:
+def _prepare(state: DemoState, settings: Settings, cluster: str, own: bytes) -> Path:
     """Register the cluster and issue the kubeconfig, unless both are there and good."""
     client = Client(of_data_dir(settings.data_dir))
-    text = to_yaml(own)
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    digest = hashlib.sha256(own).hexdigest()
     present = {item["name"] for item in client.get("/clusters")["items"]}
     if cluster in present and state.clusters.get(cluster) != digest:
         client.delete(path_of("clusters", cluster))
         present.discard(cluster)
     if cluster not in present:
-        client.post("/clusters", {"name": cluster, "kubeconfig": text})
+        client.post("/clusters", {"name": cluster, "kubeconfig": own.decode()})
     state.clusters[cluster] = digest
     state.save()
     path = settings.data_dir / (
@@ -124,11 +126,21 @@ def _cluster_name(context: str) -> str:
     return name.strip("-")[:63].rstrip("-") or "cluster"
 
 
-def _not_ours(path: Path, data: DataDir) -> Path:
-    """Refuse the kubeconfig that the demo made itself: it would be in front of itself."""
+def _own_account(data: DataDir, context: str) -> bytes:
+    """The account of one of the person's contexts, as a kubeconfig that needs no other file."""
+    path = own_kubeconfig()
     if path.resolve().is_relative_to(data.path.resolve()):
         raise InvalidInputError(
             f"KUBECONFIG names {path}, which the demo made itself.",
             hint="Run `unset KUBECONFIG` here, or set it to your own file.",
         )
-    return path
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{path} cannot be read: {error}.") from error
+    except yaml.YAMLError:
+        # Not chained: the text around the error may be a key.
+        raise InvalidInputError(f"{path} is not YAML.") from None
+    if not isinstance(document, dict):
+        raise InvalidInputError(f"{path} is not a kubeconfig.")
+    return read_access(document, context=context, base=path.parent).document(context)

@@ -52,9 +52,6 @@ def say_started(started: "Started", settings: Settings) -> None:
         f"none yet: kubewitness cluster add NAME --kubeconfig FILE --data-dir {where}"
     )
     processes = "1 process" if started.workers == 1 else f"{started.workers} worker processes"
-    index = (
-        settings.database.split("://")[0] if settings.database else "SQLite in the data directory"
-    )
     for line in (
         "kubewitness is ready",
         f"  kubectl and friends   https://{started.data_plane}   ({processes})",
@@ -62,7 +59,7 @@ def say_started(started: "Started", settings: Settings) -> None:
         f"  metrics and health    http://{started.metrics}/metrics  /livez  /readyz",
         f"  data directory        {where}",
         f"  journal               {where}/journal",
-        f"  index                 {index}",
+        f"  index                 {where}/index.db",
         f"  clusters              {clusters}",
     ):
         say(line)

@@ -8,7 +8,7 @@ that no byte behind them is ever taken for a request.
 import asyncio
 import enum
 from collections import deque
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import httptools
 
@@ -121,8 +121,8 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to serve."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # narrows the type
-        self._transport = transport
+        # uvloop's transports are not subclasses of asyncio's; the loop promises what it is.
+        self._transport = cast("asyncio.Transport", transport)
         session = transport.get_extra_info("ssl_object")
         certificate = session.getpeercert(binary_form=True) if session is not None else None
         if certificate is not None:

@@ -47,6 +47,7 @@ class Core:
     clock: Clock
     metrics: Metrics
     journal: JournalWriter
+    box: SecretBox
     store: StateStore
     watcher: SnapshotWatcher
     directory: ClusterDirectory
@@ -104,7 +105,16 @@ async def open_core(
             try:
                 await directory.start()
                 yield Core(
-                    settings, data, clock, metrics, journal, store, watcher, directory, identity
+                    settings,
+                    data,
+                    clock,
+                    metrics,
+                    journal,
+                    box,
+                    store,
+                    watcher,
+                    directory,
+                    identity,
                 )
             finally:
                 await directory.close()

@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry, Info
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from proxy import __version__
+from proxy.audit.sqlite import SqliteIndex
 from proxy.clock import Clock, SystemClock
 from proxy.control.app import build
 from proxy.control.health import Check, health_app
@@ -32,6 +33,8 @@ from proxy.metrics import Metrics
 from proxy.runtime.admin import ensure_admin
 from proxy.runtime.core import MAIN_SLOT, Core, open_core, worker_slot
 from proxy.runtime.essential import Essentials
+from proxy.runtime.indexing import AwaitedIndexer
+from proxy.runtime.looks import Looks
 from proxy.runtime.multiprocess import forget
 from proxy.runtime.notify import notify
 from proxy.runtime.process import Stop, prepare
@@ -124,8 +127,9 @@ class Server:
             open_core(settings, self._clock, self._metrics, slot=MAIN_SLOT, main=True)
         )
         await self._administrator(core)
+        index = await self._index(core)
         stack.push_async_callback(self._essentials.stop)
-        control = await self._control(core)
+        control = await self._control(core, index)
         await self._health(core)
         self._essentials.start(self._certificates(core, control), "certificates")
         try:
@@ -155,7 +159,20 @@ class Server:
         )
         await core.watcher.refresh()
 
-    async def _control(self, core: Core) -> WebListener:
+    async def _index(self, core: Core) -> tuple[SqliteIndex, AwaitedIndexer]:
+        index = await SqliteIndex.open(self._data.index_database)
+        self._stack.push_async_callback(index.close)
+        indexer = AwaitedIndexer(
+            self._data.journal, index, clock=self._clock, metrics=self._metrics
+        )
+        core.journal.on_durable(indexer.wake)
+        self._essentials.start(indexer.run(), "indexer")
+        return index, indexer
+
+    async def _control(self, core: Core, found: tuple[SqliteIndex, AwaitedIndexer]) -> WebListener:
+        index, indexer = found
+        looks = Looks(self._settings.upstream, core.box, self._clock)
+        self._stack.callback(looks.close)
         services = Services(
             settings=self._settings,
             clock=self._clock,
@@ -164,7 +181,9 @@ class Server:
             store=core.store,
             watcher=core.watcher,
             authorities=core.identity.authorities,
-            clusters=core.directory,
+            clusters=looks,
+            index=index,
+            indexer=indexer,
             advertised=self._advertised,
         )
         listener = WebListener(build(services), self._control_socket, core.identity.control.context)
