@@ -1,7 +1,8 @@
 """A real cluster, the clients of it, and the ways that lead to it.
 
-A test that takes `kubectl` (or `helm`) runs once for each way: `direct`, with the administrator's own kubeconfig, and
-`proxy`, with one that the proxy issued. Nothing in the test says which, so whatever it asserts holds for both.
+A test that takes `kubectl` (or `helm`) runs once for each way: `direct`, where the administrator's credential
+impersonates the user, and `proxied`, with a kubeconfig that the proxy issued. Nothing in the test says which, so
+whatever it asserts holds for both.
 
 `make e2e` starts a cluster of our own around this suite; with `E2E_KUBECONFIG=FILE` it runs against that cluster, with
 pods of `E2E_IMAGE` (any busybox).
@@ -18,8 +19,15 @@ import pytest
 
 from tests.cluster import build, images
 from tests.e2e.client import Client
+from tests.e2e.serving import Proxy, impersonating, serve
 
 CHART = Path(__file__).parent / "chart"
+
+# How a client can reach the cluster, by the names of the fixtures that say so.
+WAYS = ("direct", "proxied")
+
+FIRST, SECOND = "first", "second"
+USER, GROUP = "alice", "dev"
 
 # Serves its page, and says something every so often.
 WEB = (
@@ -88,16 +96,44 @@ def admin(cluster: Cluster) -> Client:
     return Client(find_program("kubectl"), cluster.kubeconfig)
 
 
-@pytest.fixture(scope="session", params=["direct"])
-def way(request: pytest.FixtureRequest) -> str:
-    """How the clients of a test reach the cluster."""
-    return str(request.param)
+@pytest.fixture(scope="session")
+def proxy(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """A proxy in front of the cluster, and of the second one when there is one."""
+    with serve(tmp_path_factory.mktemp("proxy")) as running:
+        running.cli("cluster", "add", FIRST, "--kubeconfig", str(cluster.kubeconfig))
+        if cluster.second_kubeconfig:
+            running.cli("cluster", "add", SECOND, "--kubeconfig", str(cluster.second_kubeconfig))
+        yield running
 
 
 @pytest.fixture(scope="session")
-def kubeconfig(way: str, cluster: Cluster) -> Path:
+def user(admin: Client) -> Iterator[str]:
+    """The user whom both ways lead to, who may do everything in the cluster."""
+    binding = f"e2e-{os.getpid()}"
+    admin.ok(
+        "create", "clusterrolebinding", binding, "--clusterrole=cluster-admin", f"--user={USER}"
+    )
+    yield USER
+    admin.ok("delete", "clusterrolebinding", binding)
+
+
+@pytest.fixture(scope="session")
+def direct_kubeconfig(admin: Client, user: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The user's way without the proxy: the administrator's credential, impersonating the user."""
+    target = tmp_path_factory.mktemp("direct") / "kubeconfig"
+    return impersonating(admin.kubeconfig, target, admin.program, user, GROUP)
+
+
+@pytest.fixture(scope="session")
+def proxied_kubeconfig(proxy: Proxy, user: str) -> Path:
+    """The user's way through the proxy: a credential that the proxy issued."""
+    return proxy.issue(user, GROUP, clusters=(FIRST,))
+
+
+@pytest.fixture(scope="session", params=WAYS)
+def kubeconfig(request: pytest.FixtureRequest) -> Path:
     """The kubeconfig for the way of this test."""
-    return cluster.kubeconfig
+    return Path(request.getfixturevalue(f"{request.param}_kubeconfig"))
 
 
 @pytest.fixture

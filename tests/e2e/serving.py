@@ -1,0 +1,102 @@
+"""The proxy as a person sets it up: the commands of the README, in a data directory of their own."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+READY_SECONDS = 30
+STOP_SECONDS = 40
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A data directory and the addresses that its proxy listens on."""
+
+    data_dir: Path
+    metrics: str
+
+    def cli(self, *arguments: str) -> str:
+        """Run a `kubewitness` command on this data directory, require success, give its output."""
+        command = [sys.executable, "-m", "proxy", *arguments, "--data-dir", str(self.data_dir)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, f"{' '.join(arguments)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def issue(self, user: str, *groups: str, clusters: tuple[str, ...]) -> Path:
+        """A kubeconfig for `user`, as `kubewitness kubeconfig issue` writes it."""
+        target = self.data_dir.parent / f"{user}.kubeconfig"
+        options = [item for group in groups for item in ("--group", group)]
+        options += [item for cluster in clusters for item in ("--cluster", cluster)]
+        self.cli("kubeconfig", "issue", user, *options, "--ttl", "1h", "-o", str(target))
+        return target
+
+    def search(self, *filters: str) -> list[dict[str, Any]]:
+        """What `kubewitness audit search` finds, noise included."""
+        found = json.loads(self.cli("audit", "search", "--all", "-o", "json", *filters))
+        return list(found)
+
+
+@contextmanager
+def serve(directory: Path) -> Iterator[Proxy]:
+    """Initialise a data directory, serve it, wait until it is ready; stop it in the end, in order."""
+    listen, control, metrics = (f"127.0.0.1:{port}" for port in _free_ports(3))
+    proxy = Proxy(directory / "data", metrics)
+    proxy.cli("init", "--listen", listen, "--control", control, "--metrics", metrics)
+    command = [sys.executable, "-m", "proxy", "serve", "--data-dir", str(proxy.data_dir)]
+    log = directory / "serve.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        _wait_ready(proxy, process, log)
+        yield proxy
+    finally:
+        process.terminate()
+        code = process.wait(STOP_SECONDS)
+    assert code == 0, f"the proxy ended with {code}:\n{log.read_text()[-4000:]}"
+
+
+def _wait_ready(proxy: Proxy, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while not _ready(proxy):
+        late = time.monotonic() > deadline
+        if late or process.poll() is not None:
+            raise AssertionError(f"the proxy is not ready:\n{log.read_text()[-4000:]}")
+        time.sleep(0.1)
+
+
+def _ready(proxy: Proxy) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{proxy.metrics}/readyz", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on; taken together, so that they differ."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(each.getsockname()[1]) for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def impersonating(kubeconfig: Path, target: Path, kubectl: Path, user: str, *groups: str) -> Path:
+    """The way without the proxy to be the same user: a kubeconfig that impersonates it itself."""
+    view = [str(kubectl), f"--kubeconfig={kubeconfig}", "config", "view", "--raw", "--minify"]
+    done = subprocess.run([*view, "-o", "json"], capture_output=True, check=True, env=os.environ)
+    config = json.loads(done.stdout)
+    config["users"][0]["user"] |= {"as": user, "as-groups": list(groups)}
+    target.touch(mode=0o600)
+    target.write_text(json.dumps(config))
+    return target
