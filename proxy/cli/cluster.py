@@ -1,0 +1,170 @@
+"""`kubewitness cluster`: the clusters behind the proxy."""
+
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from proxy.cli.client import path_of
+from proxy.cli.completion import complete_cluster
+from proxy.cli.connection import connect
+from proxy.cli.context import DataDirOption, ViaOption
+from proxy.cli.output import Column, Format, say, show, to_json, to_yaml, visible, write
+from proxy.errors import InvalidInputError
+
+app = typer.Typer(help="Manage the clusters behind the proxy.", no_args_is_help=True)
+
+_COLUMNS: Final = (
+    Column("name", 8),
+    Column("server", 16),
+    Column("added", 10, 2),
+    Column("account", 12, 1),
+)
+_MINIMAL: Final = "may only impersonate"
+
+NameArgument = Annotated[
+    str,
+    typer.Argument(metavar="NAME", autocompletion=complete_cluster, help="Name of the cluster."),
+]
+FormOption = Annotated[Format, typer.Option("-o", "--output", help="Form of the output.")]
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "  kubewitness cluster add prod --kubeconfig ~/.kube/config --context prod-admin\n\n"
+    "  kubewitness cluster add here --in-cluster"
+)
+def add(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="What to call it: lower-case letters, digits, hyphens."
+        ),
+    ],
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(
+            help="Kubeconfig with the proxy's own account there.",
+            envvar="KUBECONFIG",
+            show_default=False,
+        ),
+    ] = None,
+    context: Annotated[
+        str,
+        typer.Option(
+            help="Context of the kubeconfig; default: its current one.", show_default=False
+        ),
+    ] = "",
+    in_cluster: Annotated[
+        bool,
+        typer.Option(
+            "--in-cluster", help="The cluster that the proxy runs in, by its service account."
+        ),
+    ] = False,
+    data_dir: DataDirOption = None,
+    via: ViaOption = None,
+) -> None:
+    """Add a cluster.
+
+    The account in the kubeconfig should be able to impersonate and nothing else;
+    `kubewitness cluster bootstrap` prints a manifest that makes such an account.
+    """
+    client = connect(data_dir, via)
+    body: dict[str, Any] = {"name": name, "inCluster": in_cluster}
+    if not in_cluster:
+        body["kubeconfig"] = _reduced(name, kubeconfig, context)
+    added = client.post("/clusters", body)
+    write(f"Added cluster {visible(added['name'])} at {visible(added['server'])}.\n")
+    if added["note"]:
+        say(f"Warning: {added['note']}")
+        say(f"`kubewitness cluster bootstrap {name}` prints an account that may only impersonate.")
+
+
+def _reduced(name: str, kubeconfig: Path | None, context: str) -> str:
+    """The one context as a kubeconfig of its own, the files it names embedded."""
+    from proxy.pki.kubeconfig import read_kubeconfig
+    from proxy.upstream.access import read_access
+
+    path = (kubeconfig or Path.home() / ".kube" / "config").expanduser()
+    if ":" in str(path) and not path.exists():
+        raise InvalidInputError(
+            "KUBECONFIG names several files.", hint="Name the one to use with --kubeconfig."
+        )
+    access = read_access(read_kubeconfig(path), context=context or None, base=path.resolve().parent)
+    for warning in access.warnings:
+        say(f"Warning: {warning}")
+    return access.document(name).decode()
+
+
+@app.command("list", epilog="Example:  kubewitness cluster list -o name")
+def list_clusters(
+    form: FormOption = Format.TABLE, data_dir: DataDirOption = None, via: ViaOption = None
+) -> None:
+    """List the clusters."""
+    items = connect(data_dir, via).get("/clusters")["items"]
+    from proxy.cli.moments import local
+
+    rows = [
+        (item["name"], item["server"], local(item["createdAt"]), item["note"] or _MINIMAL)
+        for item in items
+    ]
+    empty = "No clusters yet. Add one with `kubewitness cluster add NAME --kubeconfig F`."
+    show(form, items, _COLUMNS, rows, empty=empty)
+
+
+@app.command(epilog="Example:  kubewitness cluster check prod")
+def check(
+    name: NameArgument,
+    form: FormOption = Format.TABLE,
+    data_dir: DataDirOption = None,
+    via: ViaOption = None,
+) -> None:
+    """Connect to a cluster and look what the proxy's account may do there."""
+    seen = connect(data_dir, via).post(path_of("clusters", name, "check"))
+    if form is Format.JSON:
+        write(to_json(seen) + "\n")
+    elif form is Format.YAML:
+        write(to_yaml(seen))
+    elif form is Format.NAME:
+        write(f"{visible(seen['name'])}\n")
+    else:
+        rows = [(seen["name"], seen["server"], seen["version"], seen["note"] or _MINIMAL)]
+        columns = (
+            Column("name", 8),
+            Column("server", 16),
+            Column("version", 8),
+            Column("account", 12),
+        )
+        show(form, [seen], columns, rows)
+
+
+@app.command(epilog="Example:  kubewitness cluster remove old --yes")
+def remove(
+    name: NameArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    data_dir: DataDirOption = None,
+    via: ViaOption = None,
+) -> None:
+    """Remove a cluster; calls to it are refused from then on. Its records stay."""
+    client = connect(data_dir, via)
+    if not yes:
+        typer.confirm(f"Remove cluster {visible(name)}? Calls to it will be refused", abort=True)
+    client.delete(path_of("clusters", name))
+    write(f"Removed cluster {visible(name)}. What was recorded of it stays.\n")
+
+
+@app.command(epilog="Example:  kubewitness cluster bootstrap prod --group dev | kubectl apply -f -")
+def bootstrap(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name the cluster will have here.")],
+    group: Annotated[
+        list[str] | None,
+        typer.Option("--group", "-g", help="A group that may be impersonated; repeat it."),
+    ] = None,
+) -> None:
+    """Print the manifest of an account that may impersonate and nothing else.
+
+    Works without a server. Apply it to the cluster with an administrator's kubeconfig.
+    """
+    from proxy.upstream.bootstrap import manifest
+
+    write(manifest(name, group or []))

@@ -1,0 +1,118 @@
+"""Which control plane a command speaks to, from its options, the environment and the context file.
+
+1. `--via` or `--data-dir`, whichever was given as an option; both at once are refused.
+2. `KUBEWITNESS_CONTEXT`, then `KUBEWITNESS_DATA_DIR`.
+3. The current context.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from proxy.cli import context
+from proxy.cli.client import TIMEOUT, Client, Server
+from proxy.errors import InvalidInputError, NotFoundError, UnavailableError
+
+_DEFAULT_PORT: Final = 9443
+
+
+def connect(data_dir: Path | None, via: str | None, *, timeout: float = TIMEOUT) -> Client:
+    """A client of the chosen control plane; nothing is sent yet.
+
+    Raises NotFoundError when nothing is chosen, InvalidInputError when the choice is unusable.
+    """
+    return Client(choose(data_dir, via), timeout)
+
+
+def choose(data_dir: Path | None, via: str | None) -> Server:
+    """The server and the credential that `connect` uses."""
+    if data_dir is not None and via is not None:
+        given = _given("data_dir"), _given("via")
+        if all(given):
+            raise InvalidInputError("--data-dir and --via name two servers; give one of them.")
+        if given[0]:
+            via = None
+    if via is None and data_dir is not None:
+        return of_data_dir(data_dir)
+    contexts = context.load()
+    name = via or contexts.current
+    if not name:
+        raise NotFoundError(
+            "No server is chosen.",
+            hint="Give --data-dir (or KUBEWITNESS_DATA_DIR), or `kubewitness context use NAME`.",
+        )
+    return of_context(contexts.find(name), contexts.path)
+
+
+def _given(parameter: str) -> bool:
+    current = click.get_current_context(silent=True)
+    if current is None:
+        return True
+    return current.get_parameter_source(parameter) is click.core.ParameterSource.COMMANDLINE
+
+
+def of_context(chosen: context.Context, path: Path) -> Server:
+    """The server of a context; one with a data directory and no key uses the one in there."""
+    if chosen.data_dir is not None and not chosen.key:
+        return of_data_dir(chosen.data_dir)
+    where = f" --data-dir {chosen.data_dir}" if chosen.data_dir else ""
+    start = f"Start it there with `kubewitness serve{where}`, or choose another context."
+    return _server(chosen, f"{path}: context {chosen.name!r}", start)
+
+
+def of_entry(entry: dict[str, Any], where: str) -> Server:
+    """The server of a mapping with the fields of a context, found at `where`."""
+    return _server(context.decode(entry, "", where), where, "Is `kubewitness serve` running there?")
+
+
+def _server(chosen: context.Context, where: str, start: str) -> Server:
+    fields = {
+        "server": chosen.server,
+        "ca-data": chosen.ca,
+        "client-certificate-data": chosen.certificate,
+        "client-key-data": chosen.key,
+    }
+    missing = [field for field, value in fields.items() if not value]
+    if missing:
+        raise InvalidInputError(f"{where}: {', '.join(missing)} missing.")
+    host, port = split(chosen.server)
+    return Server(host, port, chosen.ca, chosen.certificate, chosen.key, start)
+
+
+def split(server: str) -> tuple[str, int]:
+    """`https://host:port`, `host:port` or `host` as host and port; raises InvalidInputError."""
+    plain = server.removeprefix("https://").rstrip("/")
+    if "://" in plain or "/" in plain:
+        raise InvalidInputError(f"{server!r} is not https://host:port.")
+    host, separator, port = plain.rpartition(":")
+    if not separator or plain.endswith("]"):
+        host, port = plain, str(_DEFAULT_PORT)
+    if not port.isdecimal() or not 0 < int(port) < 65536 or not host.strip("[]"):
+        raise InvalidInputError(f"{server!r} is not https://host:port.")
+    return host.strip("[]"), int(port)
+
+
+def of_data_dir(path: Path) -> Server:
+    """The server that runs on this machine with `path`, and its own admin credential.
+
+    Raises NotFoundError when `init` was not run there, UnavailableError when it cannot be read.
+    """
+    import yaml
+
+    from proxy.data_dir import DataDir
+
+    data = DataDir(path.expanduser())
+    data.require()
+    try:
+        entry = yaml.safe_load(data.admin_context.read_bytes())
+    except (OSError, yaml.YAMLError):
+        entry = None  # not chained: the text around the error may be the key
+    if not isinstance(entry, dict):
+        raise UnavailableError(
+            f"{data.admin_context} cannot be read.",
+            hint=f"`kubewitness serve --data-dir {path}` writes it when it starts.",
+        )
+    chosen = context.decode(entry, path.name, str(data.admin_context))
+    start = f"Start it with `kubewitness serve --data-dir {path}`."
+    return _server(chosen, str(data.admin_context), start)

@@ -1,0 +1,202 @@
+"""`kubewitness kubeconfig`: the files people use kubectl with, and taking them back.
+
+The private key is made here and never leaves this machine; only a signing request does.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from proxy.cli.client import Client, path_of
+from proxy.cli.completion import complete_cluster, complete_serial, complete_user
+from proxy.cli.connection import connect
+from proxy.cli.context import DataDirOption, ViaOption
+from proxy.cli.moments import local, until
+from proxy.cli.output import Column, Format, show, visible, write
+from proxy.errors import InvalidInputError
+
+app = typer.Typer(help="Issue, list and revoke kubeconfigs.", no_args_is_help=True)
+
+_COLUMNS: Final = (
+    Column("serial", 10),
+    Column("user", 6),
+    Column("groups", 6, 2),
+    Column("clusters", 6, 3),
+    Column("usage", 7, 4),
+    Column("status", 7),
+    Column("valid until", 19, 1),
+    Column("reason", 6, 5),
+)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "  kubewitness kubeconfig issue alice --group dev --cluster prod --ttl 8h -o alice.kubeconfig\n\n"
+    "  kubewitness kubeconfig issue bob --group ops --cluster '*' --ttl 30d -o bob.kubeconfig --exec"
+)
+def issue(
+    user: Annotated[
+        str, typer.Argument(metavar="USER", help="Who will use it: the user Kubernetes sees.")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="File to write, readable by you only.")
+    ],
+    cluster: Annotated[
+        list[str],
+        typer.Option(
+            "--cluster",
+            "-c",
+            autocompletion=complete_cluster,
+            help="A cluster it reaches; repeat it, or '*' for all.",
+        ),
+    ],
+    group: Annotated[
+        list[str] | None, typer.Option("--group", "-g", help="A group Kubernetes sees; repeat it.")
+    ] = None,
+    ttl: Annotated[
+        str,
+        typer.Option(
+            help="How long it works, such as 8h or 30d; default: the server's.", show_default=False
+        ),
+    ] = "",
+    plugin: Annotated[
+        bool,
+        typer.Option(
+            "--exec", help="Use short certificates that renew themselves for as long as --ttl says."
+        ),
+    ] = False,
+    data_dir: DataDirOption = None,
+    via: ViaOption = None,
+) -> None:
+    """Issue a kubeconfig for a user, with one context for each cluster."""
+    from proxy.cli import issuing
+
+    output = output.expanduser()
+    issuing.check(output)
+    client = connect(data_dir, via)
+    request = {"user": user, "groups": group or [], "clusters": cluster, "ttl": ttl}
+    write_file = issuing.write_renewing if plugin else issuing.write_plain
+    issued, contexts = write_file(client, request, output)
+    _say_issued(issued, contexts, output, renews=plugin)
+
+
+def _say_issued(issued: dict[str, Any], contexts: list[str], output: Path, *, renews: bool) -> None:
+    groups = f" in {', '.join(issued['groups'])}" if issued["groups"] else ""
+    named = "context" if len(contexts) == 1 else "contexts"
+    write(
+        f"Wrote {visible(output)} for {visible(issued['user'] + groups)}: {named} {visible(', '.join(contexts))}.\n"
+    )
+    write(f"Valid until {until(issued['notAfter'])}; serial {issued['serial']}.\n")
+    if renews:
+        write("Until then it gets itself certificates of an hour or less.\n")
+    write(f"Try:  kubectl --kubeconfig {visible(output)} get namespaces\n")
+
+
+@app.command(
+    "list",
+    epilog="Examples:\n\n  kubewitness kubeconfig list --user alice\n\n  kubewitness kubeconfig list --all -o json",
+)
+def list_credentials(
+    user: Annotated[
+        str,
+        typer.Option(
+            "--user",
+            "-u",
+            autocompletion=complete_user,
+            help="Only this user's.",
+            show_default=False,
+        ),
+    ] = "",
+    everything: Annotated[
+        bool, typer.Option("--all", "-a", help="Also those that expired or were revoked.")
+    ] = False,
+    form: Annotated[
+        Format, typer.Option("-o", "--output", help="Form of the output.")
+    ] = Format.TABLE,
+    data_dir: DataDirOption = None,
+    via: ViaOption = None,
+) -> None:
+    """List the credentials that were issued."""
+    client = connect(data_dir, via)
+    items = client.get("/credentials", {"user": user, "all": everything, "limit": 10000})["items"]
+    _show(
+        form,
+        items,
+        "No credentials." if everything else "No valid credentials; --all shows the others, too.",
+    )
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "  kubewitness kubeconfig revoke 4f0c62b1 --reason 'laptop stolen'\n\n"
+    "  kubewitness kubeconfig revoke --user alice --yes"
+)
+def revoke(
+    serial: Annotated[
+        str,
+        typer.Argument(
+            autocompletion=complete_serial, help="Serial, as `kubeconfig list` shows it."
+        ),
+    ] = "",
+    user: Annotated[
+        str,
+        typer.Option(
+            "--user",
+            "-u",
+            autocompletion=complete_user,
+            help="Revoke all of this user's.",
+            show_default=False,
+        ),
+    ] = "",
+    reason: Annotated[str, typer.Option(help="Why; it is recorded.", show_default=False)] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    form: Annotated[
+        Format, typer.Option("-o", "--output", help="Form of the output.")
+    ] = Format.TABLE,
+    data_dir: DataDirOption = None,
+    via: ViaOption = None,
+) -> None:
+    """Revoke credentials: the next call is refused and open streams are cut within a second."""
+    if bool(serial) == bool(user):
+        raise InvalidInputError("Say what to revoke: a serial, or --user.")
+    client = connect(data_dir, via)
+    if user:
+        if not yes:
+            typer.confirm(f"Revoke everything {visible(user)} has?", abort=True)
+        answer = client.post("/credentials/revoke", {"user": user, "reason": reason})
+    else:
+        path = path_of("credentials", _whole_serial(client, serial), "revoke")
+        answer = client.post(path, {"reason": reason})
+    _show(form, answer["items"], "Nothing to revoke: all of it had ended before.")
+
+
+def _whole_serial(client: Client, serial: str) -> str:
+    """A serial that a person may have cut short, as long as it is the only one."""
+    serial = serial.lower()
+    if len(serial) >= 30:
+        return serial
+    items = client.get("/credentials", {"all": True, "limit": 10000})["items"]
+    found = [item["serial"] for item in items if item["serial"].startswith(serial)]
+    if len(found) > 1:
+        raise InvalidInputError(
+            f"{len(found)} serials begin with {serial!r}.", hint="Write more of it."
+        )
+    return str(found[0]) if found else serial
+
+
+def _show(form: Format, items: list[dict[str, Any]], empty: str) -> None:
+    rows = [
+        (
+            item["serial"],
+            item["user"],
+            ",".join(item["groups"]),
+            ",".join(item["clusters"]),
+            item["usage"],
+            item["status"],
+            local(item["notAfter"]),
+            item.get("revokedReason", ""),
+        )
+        for item in items
+    ]
+    show(form, items, _COLUMNS, rows, name="serial", empty=empty)

@@ -1,0 +1,1 @@
+"""The control plane: REST for people and machines, in one table of routes."""

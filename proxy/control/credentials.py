@@ -1,0 +1,286 @@
+"""Routes of credentials: issue, renew, list, revoke.
+
+The private key is made by whoever will use it; only a signing request comes here. A certificate is
+recorded in the state before it is handed out, so one we do not know cannot exist.
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+
+from proxy.clock import rfc3339
+from proxy.control.route import About, Act, Detail, Route
+from proxy.errors import InvalidInputError
+from proxy.pki.authority import Issued
+from proxy.pki.ttl import parse_ttl
+from proxy.state.snapshot import Credential, Usage
+
+RENEWED_TTL: Final = 3600
+"""Seconds a renewed certificate lives when the plugin does not ask for less."""
+_ALL: Final = "*"
+
+Text = Annotated[str, msgspec.Meta(max_length=512)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+Names = Annotated[tuple[Name, ...], msgspec.Meta(max_length=200)]
+CSR = Annotated[str, msgspec.Meta(min_length=1, max_length=65536)]
+
+
+class IssueRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Who gets a certificate, for what, and for how long."""
+
+    user: Name
+    csr: CSR
+    """PKCS #10 in PEM; only its key is used."""
+    groups: Names = ()
+    clusters: Names = ()
+    """Clusters it may reach; `*` means all, now and later."""
+    ttl: Text = ""
+    """Such as `8h`; empty means the server's default."""
+    usage: Usage = Usage.KUBECTL
+
+
+class RenewRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """A new key for the caller's own identity."""
+
+    csr: CSR
+    ttl: Text = ""
+
+
+class RevokeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why a credential is revoked."""
+
+    reason: Text = ""
+
+
+class RevokeUserRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose credentials are all revoked, and why."""
+
+    user: Name
+    reason: Text = ""
+
+
+class IssuedCredential(msgspec.Struct, frozen=True, rename="camel"):
+    """A certificate just made, and what a kubeconfig needs beside the key."""
+
+    serial: str
+    user: str
+    groups: tuple[str, ...]
+    clusters: tuple[str, ...]
+    usage: Usage
+    not_before: str
+    not_after: str
+    certificate: str
+    """PEM, with intermediates."""
+    authority: str
+    """PEM of what the client should trust."""
+    server: str
+    """`host:port` of the data plane."""
+    reachable: tuple[str, ...]
+    """Names of the clusters it reaches now; empty for the control plane's own credentials."""
+
+
+class CredentialItem(msgspec.Struct, frozen=True, rename="camel"):
+    """A credential as it is listed. There is no secret in it."""
+
+    serial: str
+    user: str
+    groups: tuple[str, ...]
+    clusters: tuple[str, ...]
+    usage: Usage
+    status: str
+    """`valid`, `expired` or `revoked`."""
+    issued_at: str
+    not_after: str
+    issued_by: str
+    revoked_at: str = ""
+    revoked_reason: str = ""
+
+
+class CredentialList(msgspec.Struct, frozen=True):
+    """Credentials, newest first."""
+
+    items: tuple[CredentialItem, ...]
+
+
+class CredentialQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which credentials."""
+
+    user: Text = ""
+    serial: Text = ""
+    all: bool = False
+    """Also those that expired or were revoked."""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=10000)] = 1000
+
+
+async def list_credentials(act: Act) -> CredentialList:
+    """Every credential that matches."""
+    query = act.query_as(CredentialQuery)
+    found = await act.services.store.credentials(
+        serial=query.serial.lower() or None,
+        user=query.user or None,
+        ended=query.all or bool(query.serial),
+        limit=query.limit,
+    )
+    now = act.services.clock.now()
+    return CredentialList(tuple(item_of(credential, now) for credential in found))
+
+
+async def issue(act: Act) -> IssuedCredential:
+    """Make a certificate and remember it."""
+    wanted = act.body_as(IssueRequest)
+    if wanted.usage is Usage.ADMIN and wanted.clusters:
+        raise InvalidInputError("A credential for the control plane reaches no clusters.")
+    if wanted.usage is not Usage.ADMIN and not wanted.clusters:
+        raise InvalidInputError(
+            "The credential would reach no cluster.", hint="Name one, or `*` for all."
+        )
+    if _ALL in wanted.clusters and not act.services.watcher.current.clusters:
+        raise InvalidInputError(
+            "There is no cluster yet.", hint="Add one with `cluster add` first."
+        )
+    ttl = parse_ttl(wanted.ttl or act.services.settings.credentials.default_ttl)
+    issued = act.services.authorities().issue(
+        wanted.csr.encode(), user=wanted.user, groups=wanted.groups, ttl=ttl
+    )
+    clusters = tuple(dict.fromkeys(wanted.clusters))
+    return await _record(act, issued, clusters, wanted.usage)
+
+
+async def renew(act: Act) -> IssuedCredential:
+    """A short-lived certificate with the identity of the caller's own credential."""
+    wanted, own = act.body_as(RenewRequest), act.credential
+    ttl = min(parse_ttl(wanted.ttl), RENEWED_TTL) if wanted.ttl else RENEWED_TTL
+    left = own.not_after - act.services.clock.now()
+    issued = act.services.authorities().issue(
+        wanted.csr.encode(), user=own.user, groups=own.groups, ttl=min(ttl, left)
+    )
+    return await _record(act, issued, own.clusters, Usage.KUBECTL)
+
+
+async def _record(
+    act: Act, issued: Issued, clusters: tuple[str, ...], usage: Usage
+) -> IssuedCredential:
+    services = act.services
+    await services.store.record_credential(
+        Credential(
+            serial=issued.serial,
+            user=issued.user,
+            groups=issued.groups,
+            clusters=clusters,
+            usage=usage,
+            issued_at=services.clock.now(),
+            not_after=issued.not_after,
+            fingerprint=issued.fingerprint,
+            issued_by=f"{act.credential.user} ({act.credential.serial})",
+        )
+    )
+    act.detail.update({"serial": issued.serial, "notAfter": rfc3339(issued.not_after)})
+    # So that the very next call with it is known here; other processes follow within their tick.
+    snapshot = await services.watcher.refresh()
+    reachable = snapshot.clusters if _ALL in clusters else clusters
+    return IssuedCredential(
+        serial=issued.serial,
+        user=issued.user,
+        groups=issued.groups,
+        clusters=clusters,
+        usage=usage,
+        not_before=rfc3339(issued.not_before),
+        not_after=rfc3339(issued.not_after),
+        certificate=issued.pem.decode(),
+        authority=services.authorities().bundle_pem().decode(),
+        server=services.advertised(),
+        reachable=tuple(sorted(reachable)),
+    )
+
+
+async def revoke(act: Act) -> CredentialList:
+    """Revoke one; the next call with it is refused and its open streams are cut."""
+    reason = act.body_as(RevokeRequest).reason
+    serial = act.param("serial").lower().lstrip("0")
+    return await _revoked(act, await act.services.store.revoke(serial=serial, reason=reason))
+
+
+async def revoke_user(act: Act) -> CredentialList:
+    """Revoke all that a user has, of every usage."""
+    wanted = act.body_as(RevokeUserRequest)
+    revoked = await act.services.store.revoke(user=wanted.user, reason=wanted.reason)
+    return await _revoked(act, revoked)
+
+
+async def _revoked(act: Act, revoked: list[Credential]) -> CredentialList:
+    # Here it takes effect before we answer; other processes follow within their tick.
+    await act.services.watcher.refresh()
+    act.detail["revoked"] = [item.serial for item in revoked]
+    now = act.services.clock.now()
+    return CredentialList(tuple(item_of(item, now) for item in revoked))
+
+
+def item_of(credential: Credential, now: float) -> CredentialItem:
+    """`credential` as it is listed at wall time `now`."""
+    ended = "expired" if credential.not_after <= now else "valid"
+    return CredentialItem(
+        serial=credential.serial,
+        user=credential.user,
+        groups=credential.groups,
+        clusters=credential.clusters,
+        usage=credential.usage,
+        status=ended if credential.revoked_at is None else "revoked",
+        issued_at=rfc3339(credential.issued_at),
+        not_after=rfc3339(credential.not_after),
+        issued_by=credential.issued_by,
+        revoked_at="" if credential.revoked_at is None else rfc3339(credential.revoked_at),
+        revoked_reason=credential.revoked_reason,
+    )
+
+
+def _about_issue(act: Act) -> About:
+    wanted = act.body_as(IssueRequest)
+    detail: Detail = {
+        "groups": list(wanted.groups),
+        "clusters": list(wanted.clusters),
+        "ttl": wanted.ttl,
+        "usage": wanted.usage.value,
+    }
+    return About(wanted.user, detail)
+
+
+def _about_renew(act: Act) -> About:
+    return About(act.credential.user, {"ttl": act.body_as(RenewRequest).ttl})
+
+
+def _about_revoke(act: Act) -> About:
+    return About(act.param("serial"), {"reason": act.body_as(RevokeRequest).reason})
+
+
+def _about_revoke_user(act: Act) -> About:
+    wanted = act.body_as(RevokeUserRequest)
+    return About(f"user {wanted.user}", {"reason": wanted.reason})
+
+
+ROUTES = (
+    Route(
+        "GET", "/credentials", "listCredentials", "List credentials.", list_credentials,
+        query=CredentialQuery, response=CredentialList,
+    ),
+    Route(
+        "POST", "/credentials", "issueCredential", "Issue a credential.", issue,
+        action="credential.issue", about=_about_issue,
+        body=IssueRequest, response=IssuedCredential, status=201,
+    ),
+    Route(
+        "POST", "/credentials/renew", "renewCredential",
+        "Issue a short-lived credential with the identity of the caller's own.", renew,
+        action="credential.renew", about=_about_renew,
+        body=RenewRequest, response=IssuedCredential, status=201,
+    ),
+    Route(
+        "POST", "/credentials/revoke", "revokeUser", "Revoke every credential of a user.",
+        revoke_user, action="credential.revoke", about=_about_revoke_user,
+        body=RevokeUserRequest, response=CredentialList,
+    ),
+    Route(
+        "POST", "/credentials/{serial}/revoke", "revokeCredential", "Revoke a credential.",
+        revoke, action="credential.revoke", about=_about_revoke,
+        body=RevokeRequest, response=CredentialList,
+    ),
+)  # fmt: skip

@@ -1,0 +1,33 @@
+"""Every route of the control plane, in the order of the OpenAPI document."""
+
+from typing import Any, Final
+
+from proxy.control import audit, clusters, credentials, meta, openapi, streams
+from proxy.control.route import Act, Route
+
+_document: dict[str, Any] = {}
+
+
+async def describe(act: Act) -> dict[str, Any]:
+    """The OpenAPI document."""
+    del act
+    if not _document:
+        _document.update(openapi.document(ROUTES))
+    return _document
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    *meta.ROUTES,
+    Route(
+        "GET",
+        "/openapi.json",
+        "getOpenAPI",
+        "This API, as an OpenAPI 3.1 document.",
+        describe,
+        response=dict[str, Any],
+    ),
+    *clusters.ROUTES,
+    *credentials.ROUTES,
+    *audit.ROUTES,
+    *streams.ROUTES,
+)

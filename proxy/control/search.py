@@ -1,0 +1,147 @@
+"""What a query of the audit log says, as every audit route takes it, and how events go out."""
+
+import asyncio
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+import msgspec
+import structlog
+
+from proxy.audit.moments import parse_moment
+from proxy.audit.query import Filter
+from proxy.audit.rows import UNREADABLE, Row
+from proxy.control.route import About, Act
+from proxy.errors import KubewitnessError
+from proxy.tasks import spawn
+
+_log = structlog.get_logger(__name__)
+CATCH_UP: Final = 1.0
+"""Seconds a look waits for the index to hold what is durable already."""
+
+Text = Annotated[str, msgspec.Meta(max_length=1024)]
+Texts = Annotated[tuple[Text, ...], msgspec.Meta(max_length=100)]
+
+
+class Kind(StrEnum):
+    """What is looked for."""
+
+    CALL = "call"
+    CONNECTION = "connection"
+    """Connections that ended before they carried a call."""
+    SYSTEM = "system"
+    """Administrative acts, looks at the log included."""
+
+
+_KINDS: Final = {
+    Kind.CALL: "Event",
+    Kind.CONNECTION: "ConnectionEvent",
+    Kind.SYSTEM: "SystemEvent",
+}
+
+
+class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, rename={"class_": "class"}, forbid_unknown_fields=True):  # fmt: skip
+    """Which events. What is given must hold; of what is given several times, any one.
+
+    Texts match exactly, or by what they begin with when they end in `*`.
+    """
+
+    since: Text = ""
+    """RFC 3339, or a time ago such as `24h`."""
+    until: Text = ""
+    user: Texts = ()
+    group: Texts = ()
+    cluster: Texts = ()
+    namespace: Texts = ()
+    resource: Texts = ()
+    """`pods`, `deploy`, `deployments.apps`, `pods/exec`."""
+    name: Texts = ()
+    verb: Texts = ()
+    class_: Texts = ()
+    status: Texts = ()
+    """`403`, `4xx`, `>=400`."""
+    source: Texts = ()
+    """Addresses and networks."""
+    tool: Texts = ()
+    session: Texts = ()
+    command: Texts = ()
+    text: Text = ""
+    """Somewhere in the URI, user agent, name or user."""
+    kind: tuple[Kind, ...] = (Kind.CALL,)
+    all: bool = False
+    """Discovery and health calls, too."""
+    open: bool = False
+    """Only calls that have not ended."""
+
+
+class PageQuery(AuditQuery, frozen=True, kw_only=True):
+    """Which events, and which page of them."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+    cursor: Text = ""
+    """`next` of the page before."""
+    oldest: bool = False
+    """Oldest first."""
+
+
+def filter_of(query: AuditQuery, now: float) -> Filter:
+    """`query` as the index takes it at wall time `now`; raises InvalidInputError."""
+    return Filter(
+        since=parse_moment(query.since, now) if query.since else None,
+        until=parse_moment(query.until, now) if query.until else None,
+        users=query.user,
+        groups=query.group,
+        clusters=query.cluster,
+        namespaces=query.namespace,
+        resources=query.resource,
+        names=query.name,
+        verbs=query.verb,
+        classes=query.class_,
+        status=query.status,
+        sources=query.source,
+        tools=query.tool,
+        sessions=query.session,
+        commands=query.command,
+        text=query.text,
+        kinds=tuple(_KINDS[kind] for kind in query.kind),
+        include_noise=query.all,
+        open_only=query.open,
+    )
+
+
+async def caught_up(act: Act) -> bool:
+    """Wait until the index holds what is durable now; False when it took too long or failed.
+
+    A look still works then, on what the index has; it says that it may be incomplete.
+    """
+    # Not cancelled when we stop waiting: the pass is of use to whoever looks next.
+    task = spawn(_pass(act), name="catch up for a look")
+    done, _ = await asyncio.wait({task}, timeout=CATCH_UP)
+    return bool(done) and task.result()
+
+
+async def _pass(act: Act) -> bool:
+    try:
+        await act.services.indexer.catch_up()
+    except (KubewitnessError, OSError) as error:
+        _log.warning("index is behind", error=str(error))
+        return False
+    return True
+
+
+def about_query(act: Act) -> About:
+    """What the record says of a look: the query as it was sent."""
+    return About("", {"query": act.request.query_string})
+
+
+def item_of(row: Row) -> dict[str, Any]:
+    """An event as the API shows it: the journal's own line, and which journal that is."""
+    try:
+        item = msgspec.json.decode(row.line)
+    except msgspec.DecodeError:
+        item = None
+    if not isinstance(item, dict):
+        text = row.line.decode("utf-8", "backslashreplace")
+        item = {"seq": row.seq, "kind": UNREADABLE, "line": text}
+    # The salt hides a record in its commitment; only exports meant as evidence carry it.
+    item.pop("salt", None)
+    return {"writer": row.writer} | item

@@ -1,0 +1,209 @@
+"""Routes of the audit log that answer for as long as it takes: export and live tail."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from enum import StrEnum
+from typing import Annotated, Final
+
+import msgspec
+from aiohttp import web
+
+from proxy.audit.indexer import Missed, Subscription
+from proxy.audit.query import Filter
+from proxy.audit.rows import EVENT, Row
+from proxy.control.hostile import csv_cell
+from proxy.control.route import Act, Route
+from proxy.control.search import AuditQuery, about_query, caught_up, filter_of, item_of
+
+PAGE: Final = 1000
+LOOK: Final = 0.25
+"""Seconds between looks of a live tail at whether it may go on."""
+KEEP_ALIVE: Final = 10.0
+"""Seconds after which a quiet tail shows that it is alive."""
+_INTENT: Final = "RequestReceived"
+
+
+class ExportFormat(StrEnum):
+    """Forms of an export."""
+
+    NDJSON = "ndjson"
+    CSV = "csv"
+
+
+class ExportQuery(AuditQuery, frozen=True, kw_only=True, rename={"class_": "class"}):
+    """What to export; everything that matches, oldest first."""
+
+    format: ExportFormat = ExportFormat.NDJSON
+
+
+class TailQuery(AuditQuery, frozen=True, kw_only=True, rename={"class_": "class"}):
+    """What to follow."""
+
+    last: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 10
+    """Events of before to begin with."""
+
+
+CSV_COLUMNS: Final = (
+    "time", "audit_id", "user", "as", "groups", "credential", "cluster", "verb", "class",
+    "api_group", "resource", "subresource", "namespace", "name", "status", "reason", "source",
+    "tool", "command", "session", "user_agent", "uri", "bytes_in", "bytes_out",
+    "upstream_ms", "total_ms", "closed", "decision", "kind", "action", "target",
+)  # fmt: skip
+
+
+async def export(act: Act) -> web.StreamResponse:
+    """Everything that matches, as one file."""
+    query, now = act.query_as(ExportQuery), act.services.clock.now()
+    given = filter_of(query, now)
+    if given.until is None:
+        # An export ends: what happens meanwhile, the record of this one included, is not in it.
+        given = msgspec.structs.replace(given, until=int(now * 1_000_000))
+    await caught_up(act)
+    as_csv = query.format is ExportFormat.CSV
+    media = "text/csv" if as_csv else "application/x-ndjson"
+    stream = await _begin(act, media, f'attachment; filename="kubewitness-audit.{query.format}"')
+    if as_csv:
+        await stream.write(_csv_line(CSV_COLUMNS))
+    count = 0
+    async for rows in _pages(act, given):
+        await stream.write(b"".join(_csv_row(row) if as_csv else _json_line(row) for row in rows))
+        count += len(rows)
+        act.detail["results"] = count
+    await stream.write_eof()
+    return stream
+
+
+async def _pages(act: Act, given: Filter) -> AsyncIterator[list[Row]]:
+    cursor = None
+    while True:
+        page = await act.services.index.search(given, limit=PAGE, cursor=cursor, oldest_first=True)
+        if page.rows:
+            yield page.rows
+        cursor = page.cursor
+        if cursor is None or act.services.closing.is_set():
+            return
+
+
+async def tail(act: Act) -> web.StreamResponse:
+    """The last events, and then each new one as it happens (server-sent events)."""
+    query, services = act.query_as(TailQuery), act.services
+    given = filter_of(query, services.clock.now())
+    # Subscribed before the last ones are read, so that nothing falls between the two.
+    with services.indexer.subscribe(given) as subscription:
+        await caught_up(act)
+        page = await services.index.search(given, limit=query.last) if query.last else None
+        rows = list(reversed(page.rows)) if page is not None else []
+        shown = {(row.writer, row.seq) for row in rows}
+        stream = await _begin(act, "text/event-stream")
+        try:
+            await stream.write(b"".join(map(_event, rows)) or b": nothing yet\n\n")
+            act.detail["results"] = len(rows)
+            async for item in _following(act, subscription):
+                if isinstance(item, Row) and (item.writer, item.seq) in shown:
+                    continue
+                await stream.write(_live(item))
+                act.detail["results"] = int(str(act.detail["results"])) + isinstance(item, Row)
+            await stream.write_eof()
+        except ConnectionError:
+            pass  # the reader left; that is how a tail ends
+    return stream
+
+
+async def _following(act: Act, subscription: Subscription) -> AsyncIterator[Row | Missed | None]:
+    """What is new, as it comes; None now and then, so that the reader sees a sign of life."""
+    clock = act.services.clock
+    alive = clock.monotonic()
+    while not _over(act):
+        item: Row | Missed | None = None
+        try:
+            async with asyncio.timeout(LOOK):
+                item = await anext(subscription)
+        except TimeoutError:
+            if clock.monotonic() - alive < KEEP_ALIVE:
+                continue
+        # A call that has only begun is shown when there is something to say of it.
+        if isinstance(item, Row) and item.stage == _INTENT:
+            continue
+        alive = clock.monotonic()
+        yield item
+
+
+def _over(act: Act) -> bool:
+    """Whether the server closes, the reader left, or may not look any more."""
+    services = act.services
+    credential = services.watcher.current.credentials.get(act.credential.serial)
+    transport = act.request.transport
+    return (
+        services.closing.is_set()
+        or transport is None
+        or transport.is_closing()
+        or credential is None
+        or credential.revoked_at is not None
+        or credential.not_after <= services.clock.now()
+    )
+
+
+def _live(item: Row | Missed | None) -> bytes:
+    if item is None:
+        return b": alive\n\n"
+    if isinstance(item, Missed):
+        return b"event: missed\ndata: " + msgspec.json.encode(item) + b"\n\n"
+    return _event(item)
+
+
+async def _begin(act: Act, media: str, disposition: str = "") -> web.StreamResponse:
+    stream = web.StreamResponse(headers={"Content-Type": media})
+    if disposition:
+        stream.headers["Content-Disposition"] = disposition
+    # From here on an error can only be told by breaking off; see `dispatch`.
+    act.request["stream"] = stream
+    await stream.prepare(act.request)
+    return stream
+
+
+def _event(row: Row) -> bytes:
+    return b"event: record\ndata: " + msgspec.json.encode(item_of(row)) + b"\n\n"
+
+
+def _json_line(row: Row) -> bytes:
+    return msgspec.json.encode(item_of(row)) + b"\n"
+
+
+def _csv_row(row: Row) -> bytes:
+    item = item_of(row)
+    when = item.get("requestReceivedTimestamp") or item.get("stageTimestamp", "")
+    groups = [group.replace("\\n", "\n") for group in row.user_groups.strip("\n").split("\n")]
+    return _csv_line(
+        (
+            when, row.audit_id, row.username, row.impersonated_user, ",".join(groups),
+            row.credential, row.cluster, row.verb, row.call_class,
+            row.api_group, row.resource, row.subresource, row.namespace, row.name,
+            "" if row.code is None else row.code, row.reason, row.source_ip,
+            row.tool, row.command, row.session, row.user_agent, row.uri,
+            row.bytes_in, row.bytes_out, _ms(row.upstream_micros), _ms(row.total_micros),
+            row.close_reason, row.decision, "call" if row.kind == EVENT else row.kind,
+            row.action, row.target,
+        )
+    )  # fmt: skip
+
+
+def _ms(micros: int) -> str:
+    return f"{micros / 1000:.3f}"
+
+
+def _csv_line(cells: tuple[object, ...]) -> bytes:
+    """One line of RFC 4180; every cell quoted, so that no cell can end another."""
+    quoted = ('"' + csv_cell(cell).replace('"', '""') + '"' for cell in cells)
+    return (",".join(quoted) + "\r\n").encode()
+
+
+ROUTES = (
+    Route(
+        "GET", "/audit/export", "exportCalls", "Export the audit log as NDJSON or CSV.", export,
+        action="audit.export", about=about_query, query=ExportQuery, media="application/x-ndjson",
+    ),
+    Route(
+        "GET", "/audit/tail", "tailCalls", "Follow the audit log (server-sent events).", tail,
+        action="audit.tail", about=about_query, query=TailQuery, media="text/event-stream",
+    ),
+)  # fmt: skip

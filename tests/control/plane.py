@@ -1,0 +1,216 @@
+"""A control plane in a thread: real certificates, real TLS, real journal and state, scripted clusters."""
+
+import asyncio
+import json
+import threading
+from asyncio import Future
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from proxy.audit.indexer import Indexer
+from proxy.audit.port import JournalUnavailableError
+from proxy.audit.sqlite import SqliteIndex
+from proxy.audit.writer import JournalWriter
+from proxy.cli.client import Client, Server
+from proxy.cli.connection import of_data_dir
+from proxy.clock import SystemClock
+from proxy.control.app import build
+from proxy.control.services import Services
+from proxy.data_dir import DataDir
+from proxy.errors import UnavailableError
+from proxy.gateway.tls import ServerTLS
+from proxy.metrics import Metrics
+from proxy.pki.authorities import Authorities
+from proxy.pki.keys import csr, key_pem, new_key
+from proxy.pki.server import server_certificate
+from proxy.runtime.admin import ensure_admin
+from proxy.runtime.web import WebListener, bind
+from proxy.settings import Settings
+from proxy.state.database import sqlite_url
+from proxy.state.repository import StateStore
+from proxy.state.sealing import SecretBox
+from proxy.state.snapshot import ClusterRecord, Credential, Usage
+from proxy.state.watcher import SnapshotWatcher
+from proxy.tasks import cancel, spawn
+
+T = TypeVar("T")
+ADVERTISED = "proxy.example:8443"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look at a cluster shows."""
+
+    server: str = "https://cluster.example:6443"
+    version: str = "v1.37.2"
+    note: str = ""
+
+
+@dataclass
+class ScriptedClusters:
+    """Clusters that answer what a test says."""
+
+    seen: Seen = field(default_factory=Seen)
+    failure: str = ""
+    kubeconfigs: list[bytes] = field(default_factory=list)
+
+    async def examine(self, kubeconfig: bytes, *, in_cluster: bool) -> Seen:
+        self.kubeconfigs.append(kubeconfig)
+        del in_cluster
+        return self._answer()
+
+    async def check(self, record: ClusterRecord) -> Seen:
+        del record
+        return self._answer()
+
+    def _answer(self) -> Seen:
+        if self.failure:
+            raise UnavailableError(self.failure)
+        return self.seen
+
+
+class WatchedJournal:
+    """The real journal; refuses on demand, and shows what became durable."""
+
+    def __init__(self, inner: JournalWriter) -> None:
+        self.inner = inner
+        self.durable: list[dict[str, Any]] = []
+        self.refuse = ""
+        self.refuse_after: int | None = None
+        """Refuse once so many more records were taken."""
+
+    def append(self, body: bytes) -> Future[int]:
+        if self.refuse_after is not None:
+            self.refuse_after -= 1
+            if self.refuse_after < 0:
+                self.refuse = "no space left on device"
+        if self.refuse:
+            raise JournalUnavailableError(self.refuse)
+        future = self.inner.append(body)
+        future.add_done_callback(lambda _: self.durable.append(json.loads(b"{%b}" % body)))
+        return future
+
+    def post(self, body: bytes) -> None:
+        self.inner.post(body)
+
+    @property
+    def failure(self) -> str:
+        return self.refuse or self.inner.failure
+
+
+class Plane:
+    """The control plane and what is behind it; `run` works inside its event loop."""
+
+    def __init__(self, path: Path) -> None:
+        self.data = DataDir(path)
+        self.clusters = ScriptedClusters()
+        self.clock = SystemClock()
+        self.services: Services
+        self.journal: WatchedJournal
+        self.address = ""
+        self._stack = AsyncExitStack()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
+
+    def __enter__(self) -> "Plane":
+        self._thread.start()
+        self.run(self._start())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.run(self._stack.aclose())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _start(self) -> None:
+        settings, data, clock = Settings(data_dir=self.data.path), self.data, self.clock
+        data.create()
+        data.settings.touch()
+        authorities = Authorities.open(data.pki, clock=clock)
+        certificate = server_certificate(authorities, ["127.0.0.1", "localhost"], clock=clock)
+        box = SecretBox.open(data.state_key)
+        store = await StateStore.open(sqlite_url(data.path / "state.db"), box, clock=clock)
+        self._stack.push_async_callback(store.close)
+        writer = await JournalWriter.open(data.path, "control", settings.journal, clock=clock)
+        self._stack.push_async_callback(writer.close)
+        self.journal = WatchedJournal(writer)
+        index = await SqliteIndex.open(data.index_database)
+        self._stack.push_async_callback(index.close)
+        indexer = Indexer(data.journal, index, clock=clock)
+        writer.on_durable(indexer.wake)
+        running = spawn(indexer.run(), name="indexer")
+        self._stack.push_async_callback(cancel, running)
+        watcher = SnapshotWatcher(store, clock=clock)
+        self.services = Services(
+            settings=settings,
+            clock=clock,
+            metrics=Metrics(),
+            journal=self.journal,
+            store=store,
+            watcher=watcher,
+            authorities=lambda: authorities,
+            clusters=self.clusters,
+            index=index,
+            indexer=indexer,
+            advertised=lambda: ADVERTISED,
+        )
+        trust = data.pki / "trust.pem"
+        trust.write_bytes(authorities.bundle_pem())
+        tls = ServerTLS(_server_files(certificate.certificate, certificate.key, trust))
+        sock = bind("127.0.0.1:0", "control")
+        listener = WebListener(build(self.services), sock, tls.context)
+        self.address = listener.address
+        await ensure_admin(data, store, authorities, server=f"https://{self.address}", clock=clock)
+        await watcher.start()
+        self._stack.push_async_callback(watcher.close)
+        await listener.start()
+        self._stack.push_async_callback(listener.stop)
+
+    def admin(self) -> Server:
+        return of_data_dir(self.data.path)
+
+    def client(self) -> Client:
+        return Client(self.admin())
+
+    def credential(
+        self, user: str = "alice", usage: Usage = Usage.KUBECTL, ttl: float = 3600
+    ) -> Server:
+        """A server reached with a credential of `user`, recorded as every other."""
+        key = new_key()
+        issued = self.services.authorities().issue(
+            csr(key, user), user=user, groups=("dev",), ttl=ttl
+        )
+        credential = Credential(
+            serial=issued.serial, user=user, groups=("dev",), clusters=("prod",), usage=usage,
+            issued_at=self.clock.now(), not_after=issued.not_after, fingerprint=issued.fingerprint,
+        )  # fmt: skip
+        self.run(self._record(credential))
+        return replace(self.admin(), certificate=issued.pem.decode(), key=key_pem(key).decode())
+
+    async def _record(self, credential: Credential) -> None:
+        for name in credential.clusters:
+            known = await self.services.store.clusters()
+            if name not in {record.name for record in known}:
+                await self.services.store.add_cluster(name, server="https://c:6443", kubeconfig=b"")
+        await self.services.store.record_credential(credential)
+        await self.services.watcher.refresh()
+
+    def events(self, action: str = "") -> list[dict[str, Any]]:
+        """Durable system events, oldest first."""
+        return [item for item in self.journal.durable if not action or item.get("action") == action]
+
+
+def _server_files(cert: Path, key: Path, trust: Path) -> Any:
+    from proxy.gateway.tls import ServerFiles
+
+    fields = ServerFiles.__dataclass_fields__
+    if "trust_files" in fields:
+        return ServerFiles(cert=cert, key=key, trust=trust.read_bytes, trust_files=lambda: [trust])  # type: ignore[call-arg,arg-type]
+    return ServerFiles(cert=cert, key=key, trust=trust)

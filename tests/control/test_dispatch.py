@@ -1,0 +1,209 @@
+"""Every way into the control plane: who is let in, what is recorded, and when nothing happens."""
+
+import http.client
+import json
+import ssl
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from proxy.cli.client import Client, tls_context
+from proxy.errors import (
+    ConflictError,
+    DeniedError,
+    InvalidInputError,
+    KubewitnessError,
+    NotFoundError,
+    UnavailableError,
+)
+from proxy.state.snapshot import Usage
+from tests.control.plane import Plane
+
+
+def raw(
+    plane: Plane, method: str, path: str, body: bytes | None = None, *, anonymous: bool = False
+) -> tuple[int, dict[str, str], Any]:
+    """One request without our client, so that its checks cannot hide the server's."""
+    context = tls_context(plane.admin())
+    if anonymous:
+        context = ssl.create_default_context(cadata=plane.admin().ca)
+    host, port = plane.address.split(":")
+    connection = http.client.HTTPSConnection(host, int(port), context=context, timeout=10)
+    # Not UTF-8: a record must survive it.
+    connection.request(method, path, body, {"User-Agent": "raw \xff"})
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    return answer.status, dict(answer.getheaders()), json.loads(content) if content else None
+
+
+def test_a_connection_without_a_certificate_is_told_so_and_recorded(plane: Plane) -> None:
+    status, headers, problem = raw(plane, "GET", "/api/v1/clusters", anonymous=True)
+    assert status == 401
+    assert headers["Content-Type"] == "application/problem+json"
+    assert problem["type"] == "urn:kubewitness:unauthenticated"
+    assert "no client certificate" in problem["detail"]
+    assert problem["hint"]
+    event = plane.events()[-1]
+    assert event["action"] == "listClusters"
+    assert event["outcome"].startswith("denied: ")
+    assert event["sourceIPs"] == ["127.0.0.1"]
+    assert problem["instance"] == f"urn:uuid:{event['auditID']}"
+
+
+@pytest.mark.parametrize("usage", [Usage.KUBECTL, Usage.RENEW])
+def test_other_credentials_are_denied_by_name(plane: Plane, usage: Usage) -> None:
+    client = Client(plane.credential("mallory", usage))
+    with pytest.raises(DeniedError, match=f"is for {usage}, not for admin"):
+        client.get("/clusters")
+    event = plane.events()[-1]
+    assert event["actor"] == "mallory"
+    assert event["outcome"].startswith("denied: ")
+
+
+def test_a_revoked_admin_is_refused_at_the_next_request(plane: Plane) -> None:
+    other = plane.credential("carol", Usage.ADMIN)
+    assert Client(other).get("/whoami")["user"] == "carol"
+    plane.client().post("/credentials/revoke", {"user": "carol", "reason": "left"})
+    with pytest.raises(DeniedError, match="was revoked"):
+        Client(other).get("/whoami")
+
+
+def test_a_certificate_of_another_authority_never_gets_in(plane: Plane, tmp_path: Any) -> None:
+    with Plane(tmp_path / "other") as other:
+        stranger = replace(
+            plane.admin(), certificate=other.admin().certificate, key=other.admin().key
+        )
+    with pytest.raises(KubewitnessError, match="certificate"):
+        Client(stranger).get("/whoami")
+
+
+def test_an_act_is_recorded_before_and_after(plane: Plane) -> None:
+    plane.client().post("/clusters", {"name": "prod", "kubeconfig": "secret: hunter2"})
+    intent, outcome = plane.events("cluster.add")
+    assert intent["outcome"] == "requested"
+    assert outcome["outcome"] == "ok" if "outcome" in outcome else True
+    assert intent["auditID"] == outcome["auditID"]
+    for event in (intent, outcome):
+        assert event["actor"] == "admin"
+        assert event["target"] == "prod"
+        assert event["sourceIPs"] == ["127.0.0.1"]
+        assert "hunter2" not in json.dumps(event)
+    assert outcome["detail"]["server"] == "https://cluster.example:6443"
+
+
+def test_a_failed_act_says_why_in_the_record(plane: Plane) -> None:
+    plane.clusters.failure = "connection refused"
+    with pytest.raises(UnavailableError, match="connection refused"):
+        plane.client().post("/clusters", {"name": "prod", "kubeconfig": "x"})
+    assert [event["outcome"] for event in plane.events("cluster.add")] == [
+        "requested",
+        "failed: connection refused",
+    ]
+    assert plane.client().get("/clusters")["items"] == []
+
+
+def test_without_a_record_nothing_is_done(plane: Plane) -> None:
+    client = plane.client()
+    plane.journal.refuse = "no space left on device"
+    with pytest.raises(UnavailableError, match="no space left"):
+        client.post("/clusters", {"name": "prod", "kubeconfig": "x"})
+    plane.journal.refuse = ""
+    assert client.get("/clusters")["items"] == []
+    assert plane.clusters.kubeconfigs == []
+
+
+def test_a_lost_outcome_is_not_reported_as_success(plane: Plane) -> None:
+    client = plane.client()
+    plane.journal.refuse_after = 1
+    with pytest.raises(
+        UnavailableError, match="It was done, but its outcome could not be recorded"
+    ):
+        client.post("/clusters", {"name": "prod", "kubeconfig": "x"})
+
+
+def test_a_refusal_that_cannot_be_recorded_is_a_503(plane: Plane) -> None:
+    plane.journal.refuse = "no space left on device"
+    status, _, problem = raw(plane, "GET", "/api/v1/clusters", anonymous=True)
+    assert status == 503
+    assert problem["type"] == "urn:kubewitness:unavailable"
+
+
+BODIES = [
+    (b"", "Body of POST /api/v1/clusters"),
+    (b"{", "Body of POST /api/v1/clusters"),
+    (b'{"name": 7}', "at `$.name`"),
+    (b'{"name": "a", "kubeconfg": "x"}', "unknown field `kubeconfg`"),
+    (b'{"kubeconfig": "x"}', "missing required field `name`"),
+    (b'{"name": "' + b"x" * 64 + b'"}', "at `$.name`"),
+    (b'{"name": "A b", "kubeconfig": "x"}', "'A b' is not a cluster name"),
+    (b'{"name": "a"}', "either a kubeconfig or inCluster"),
+]
+
+
+@pytest.mark.parametrize(("body", "said"), BODIES)
+def test_bad_bodies_are_refused_with_the_place(plane: Plane, body: bytes, said: str) -> None:
+    status, _, problem = raw(plane, "POST", "/api/v1/clusters", body)
+    assert status == 400
+    assert said in problem["detail"]
+
+
+def test_a_body_has_a_limit(plane: Plane) -> None:
+    status, _, problem = raw(plane, "POST", "/api/v1/clusters", b" " * (1024 * 1024 + 1))
+    assert status == 413
+    assert problem["type"] == "urn:kubewitness:too-large"
+
+
+QUERIES = [
+    ("/api/v1/credentials?usr=a", "unknown field `usr`"),
+    ("/api/v1/credentials?limit=0", "at `$.limit`"),
+    ("/api/v1/credentials?limit=x", "at `$.limit`"),
+    ("/api/v1/credentials?user=a&user=b", "'user' is given 2 times"),
+    ("/api/v1/version?x=1", "unknown field `x`"),
+]
+
+
+@pytest.mark.parametrize(("path", "said"), QUERIES)
+def test_bad_queries_are_refused_with_the_place(plane: Plane, path: str, said: str) -> None:
+    status, _, problem = raw(plane, "GET", path)
+    assert status == 400
+    assert said in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/", 404), ("GET", "/api/v1/nothing", 404), ("PUT", "/api/v1/clusters", 405)],
+)
+def test_unknown_routes_are_problems_too(plane: Plane, method: str, path: str, status: int) -> None:
+    seen, headers, problem = raw(plane, method, path)
+    assert seen == status
+    assert headers["Content-Type"] == "application/problem+json"
+    assert problem["status"] == status
+    assert ("Allow" in headers) == (status == 405)
+
+
+def test_answers_are_not_cached_and_do_not_name_the_server(plane: Plane) -> None:
+    _, headers, _ = raw(plane, "GET", "/api/v1/version")
+    assert headers["Cache-Control"] == "no-store"
+    assert "Server" not in headers
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [("/clusters/none/check", NotFoundError), ("/credentials/0af/revoke", NotFoundError)],
+)
+def test_errors_keep_their_kind_on_the_way_to_the_client(
+    plane: Plane, path: str, error: type[KubewitnessError]
+) -> None:
+    with pytest.raises(error):
+        plane.client().post(path, {} if "revoke" in path else None)
+
+
+def test_the_same_cluster_twice_is_a_conflict(plane: Plane) -> None:
+    client = plane.client()
+    client.post("/clusters", {"name": "prod", "inCluster": True})
+    with pytest.raises(ConflictError, match="'prod' already"):
+        client.post("/clusters", {"name": "prod", "inCluster": True})
+    with pytest.raises(InvalidInputError):
+        client.post("/clusters", {"name": "prod", "inCluster": True, "kubeconfig": "x"})
