@@ -229,6 +229,19 @@ def intact_after(data: bytes, position: int) -> int | None:
     return seal.seq if seal is not None else None
 
 
+def last_trailer(data: bytes) -> Trailer | None:
+    """The last trailer that is complete in `data`, whatever stands around it."""
+    at = len(data)
+    while (at := data.rfind(_TRAILER, 0, at)) >= 0:
+        stop = data.find(b"\n", at + 1)
+        if stop >= 0:
+            try:
+                return _decode_trailer(data[at + 1 : stop])
+            except msgspec.DecodeError:
+                continue
+    return None
+
+
 def record_lines(data: bytes, found: Found) -> Iterator[tuple[int, bytes]]:
     """(sequence, line without its newline) for each record of a batch."""
     lines = data[found.start : found.end].split(b"\n")[:-1]

@@ -61,8 +61,8 @@ class Storage(Protocol):
         """Names in `directory`, sorted; empty when there is no such directory."""
         ...
 
-    def read(self, path: Path, offset: int = 0) -> bytes:
-        """The bytes of `path` from `offset` to its end."""
+    def read(self, path: Path, offset: int = 0, size: int = -1) -> bytes:
+        """At most `size` bytes of `path` from `offset`; to its end when `size` is negative."""
         ...
 
     def create(self, path: Path, size: int) -> SegmentFile:
@@ -150,11 +150,11 @@ class FileStorage:
         except FileNotFoundError:
             return []
 
-    def read(self, path: Path, offset: int = 0) -> bytes:
+    def read(self, path: Path, offset: int = 0, size: int = -1) -> bytes:
         """See Storage."""
-        with path.open("rb", buffering=0) as file:
+        with path.open("rb") as file:
             file.seek(offset)
-            return file.readall()
+            return file.read(size)
 
     def create(self, path: Path, size: int) -> SegmentFile:
         """See Storage. Space is taken now, so that a full disk shows here and not mid-batch."""

@@ -1,0 +1,181 @@
+"""Filters as SQL, for both databases: the same meaning as `proxy.audit.query.matches`.
+
+What a search shows comes in two parts: events that are the last word, which have indexes of their
+own, and the latest events of open calls, which are few. They are asked for separately.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    case,
+    false,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+    true,
+    tuple_,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import GenericFunction
+
+from proxy.audit.query import SEARCHED, Cursor, Filter, Parsed, parse
+from proxy.audit.resources import Resource
+from proxy.audit.schema import (
+    FAILED,
+    IN_SESSION,
+    NOT_A_CALL,
+    WITH_EFFECT,
+    events,
+    open_calls,
+)
+from proxy.audit.store import By
+
+Condition = ColumnElement[bool]
+
+_EFFECTS = frozenset({"mutate", "privileged", "stream"})
+_ERROR = 400
+COUNTED: dict[By, str] = {
+    "user": "username",
+    "cluster": "cluster",
+    "verb": "verb",
+    "class": "call_class",
+    "resource": "resource",
+    "namespace": "namespace",
+    "code": "code",
+    "tool": "tool",
+    "source": "source_ip",
+}
+"""The column behind each way of counting."""
+
+
+class position_of(GenericFunction[int]):  # noqa: N801  # a SQL function, named like one
+    """Where a text begins in another, from 1; 0 when it does not. Case matters."""
+
+    inherit_cache = True
+    name = "strpos"
+
+
+@compiles(position_of, "sqlite")
+def _instr(element: position_of, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+    return f"instr({compiler.process(element.clauses, **options)})"
+
+
+def conditions(given: Filter) -> list[Condition]:
+    """What must hold for an event. Raises InvalidInputError for a filter we cannot read."""
+    wanted = parse(given)
+    column = events.c
+    found = [*_times(given), *_texts(wanted), *_hints(given, wanted)]
+    if not given.include_noise:
+        found.append(column.noise.is_(False))
+    if wanted.groups:
+        found.append(or_(*(position_of(column.user_groups, group) > 0 for group in wanted.groups)))
+    if wanted.resources:
+        found.append(or_(*map(_resource, wanted.resources)))
+    if wanted.codes:
+        found.append(or_(*(column.code.between(low, high) for low, high in wanted.codes)))
+    if wanted.networks:
+        found.append(or_(*(column.source_key.between(*network) for network in wanted.networks)))
+    if wanted.text:
+        pattern = f"%{_like(wanted.text)}%"
+        found.append(or_(*(column[name].ilike(pattern, escape="\\") for name in SEARCHED)))
+    return found
+
+
+def finished(given: Filter, *columns: ColumnElement[Any]) -> Select[Any]:
+    """The events among what `given` asks for that are the last word."""
+    # `== true()` and not `is_`: it must read as the condition of the partial indexes does.
+    chosen = select(*columns).where(events.c.terminal == true(), *conditions(given))
+    return chosen.where(false()) if given.open_only else chosen
+
+
+def still_open(given: Filter, *columns: ColumnElement[Any]) -> Select[Any]:
+    """The latest events of open calls among what `given` asks for."""
+    latest = and_(open_calls.c.writer == events.c.writer, open_calls.c.seq == events.c.seq)
+    return select(*columns).select_from(open_calls.join(events, latest)).where(*conditions(given))
+
+
+def page(
+    chosen: Select[Any], *, limit: int, cursor: Cursor | None, oldest_first: bool
+) -> Select[Any]:
+    """Order a selection by time, and cut one page out of it."""
+    column = events.c
+    key = (column.at, column.writer, column.seq)
+    if cursor is not None:
+        # The first condition says nothing new; it lets the database start at the right place.
+        if oldest_first:
+            chosen = chosen.where(column.at >= cursor.at, tuple_(*key) > tuple(cursor))
+        else:
+            chosen = chosen.where(column.at <= cursor.at, tuple_(*key) < tuple(cursor))
+    order = [part.asc() if oldest_first else part.desc() for part in key]
+    return chosen.order_by(*order).limit(limit)
+
+
+def touched(
+    chosen: Select[Any], cluster: str, namespace: str, resource: Resource, name: str
+) -> Select[Any]:
+    """Narrow a selection to the calls about one object."""
+    column = events.c
+    if cluster:
+        chosen = chosen.where(column.cluster == cluster)
+    return chosen.where(column.namespace == namespace, _resource(resource), column.name == name)
+
+
+def tallies() -> tuple[ColumnElement[int], ColumnElement[int]]:
+    """How many, and how many of them failed."""
+    return func.count(), func.coalesce(func.sum(case((events.c.code >= _ERROR, 1), else_=0)), 0)
+
+
+def bucket(seconds: int) -> ColumnElement[int]:
+    """The beginning of the event's time bucket, µs since the epoch."""
+    width: ColumnElement[int] = literal_column(str(int(seconds) * 1_000_000))
+    return events.c.at - events.c.at % width
+
+
+def _times(given: Filter) -> Iterator[Condition]:
+    if given.since is not None:
+        yield events.c.at >= given.since
+    if given.until is not None:
+        yield events.c.at < given.until
+
+
+def _texts(wanted: Parsed) -> Iterator[Condition]:
+    for name, exact, prefixes in wanted.texts:
+        column = events.c[name]
+        either: list[Condition] = []
+        if exact:
+            either.append(column.in_(sorted(exact)))
+        either += [func.substr(column, 1, len(prefix)) == prefix for prefix in prefixes]
+        yield or_(*either)
+
+
+def _hints(given: Filter, wanted: Parsed) -> Iterator[Condition]:
+    """Conditions that follow from the others, in the words of a partial index."""
+    if wanted.codes and all(low >= _ERROR for low, _ in wanted.codes):
+        yield text(FAILED)  # type: ignore[misc]
+    if given.sessions and not any(value in ("", "*") for value in given.sessions):
+        yield text(IN_SESSION)  # type: ignore[misc]
+    if given.classes and _EFFECTS.issuperset(given.classes):
+        yield text(WITH_EFFECT)  # type: ignore[misc]
+    if given.kinds and not any(value.endswith("*") or value == "Event" for value in given.kinds):
+        yield text(NOT_A_CALL)  # type: ignore[misc]
+
+
+def _resource(wanted: Resource) -> Condition:
+    column = events.c
+    found = [column.resource == wanted.resource]
+    if wanted.api_group is not None:
+        found.append(column.api_group == wanted.api_group)
+    if wanted.subresource is not None:
+        found.append(column.subresource == wanted.subresource)
+    return and_(*found)
+
+
+def _like(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
