@@ -81,7 +81,7 @@ class Call:
                 return yaml.safe_load(raw)
             if kind.endswith("json"):
                 return json.loads(raw)
-        except (ValueError, yaml.YAMLError) as error:
+        except (ValueError, RecursionError, yaml.YAMLError) as error:
             raise bad_request(f"the body is not valid {kind}") from error
         message = f"the body of the request was in an unknown format: {kind}"
         raise ApiError(415, "UnsupportedMediaType", message)

@@ -13,7 +13,8 @@ from proxy.sandbox.calls import Call, compact
 from proxy.sandbox.failures import bad_request, not_offered
 from proxy.sandbox.kinds import POD
 from proxy.sandbox.logs import find_container
-from proxy.sandbox.objects import Object, name_of, status_of
+from proxy.sandbox.nodes import finish
+from proxy.sandbox.objects import Object, is_deleting, name_of, status_of
 from proxy.sandbox.shell import Shell
 from proxy.tasks import cancel, spawn
 
@@ -113,7 +114,7 @@ async def _stream(
     await socket.send_bytes(bytes([_STDOUT]))
     shell = Shell(pod, container, channels, call.registry.clock)
     receiving = spawn(channels.receive(), name="sandbox exec input")
-    running = spawn(_run(shell, channels, command), name="sandbox exec")
+    running = spawn(_run(call, shell, channels, command), name="sandbox exec")
     try:
         await asyncio.wait({receiving, running}, return_when=asyncio.FIRST_COMPLETED)
         if receiving.done() and not running.done():
@@ -125,11 +126,20 @@ async def _stream(
     return socket
 
 
-async def _run(shell: Shell, channels: Channels, command: list[str]) -> None:
+async def _run(call: Call, shell: Shell, channels: Channels, command: list[str]) -> None:
     try:
-        await channels.finish(await shell.run(command))
+        code = await shell.run(command)
+        if call.target.subresource == "attach":
+            _end_container(call, code)
+        await channels.finish(code)
     except ConnectionError:
         return
+
+
+def _end_container(call: Call, code: int) -> None:
+    pod = call.registry.store.get(POD, call.target.namespace, call.target.name)
+    if pod is not None and not is_deleting(pod):
+        finish(call.registry, pod, code)
 
 
 async def refuse(call: Call) -> web.StreamResponse:

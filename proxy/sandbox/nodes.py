@@ -1,13 +1,12 @@
 """The invented nodes: they take pods, start their containers after a moment, and stop them.
 
-An image whose name holds `broken`, or whose tag is `missing`, cannot be pulled, to show what that looks like.
-Containers of jobs and of pods that are not to be restarted end well after a while.
+An image whose name holds `broken`, or whose tag is `missing`, cannot be pulled, to show what that
+looks like. Containers of jobs and of pods that are not to be restarted end well after a while.
 """
 
-import hashlib
 from typing import Final
 
-from proxy.sandbox import recording
+from proxy.sandbox import pod_status, recording
 from proxy.sandbox.guarding import attempt
 from proxy.sandbox.kinds import NODE, POD
 from proxy.sandbox.objects import (
@@ -15,6 +14,7 @@ from proxy.sandbox.objects import (
     condition,
     is_deleting,
     name_of,
+    namespace_of,
     spec_of,
     status_of,
     uid_of,
@@ -27,11 +27,6 @@ START: Final = 0.6
 STOP: Final = 0.4
 #: Seconds that a container runs whose pod is not to be restarted.
 RUN_ONCE: Final = 2.0
-
-
-def cannot_pull(image: str) -> bool:
-    """Whether the nodes pretend that this image does not exist."""
-    return "broken" in image or image.endswith(":missing")
 
 
 class Nodes:
@@ -59,7 +54,7 @@ class Nodes:
         if is_deleting(pod):
             return self._stop(pod)
         if phase == "Pending":
-            return self._start(pod)
+            return self._start(pod) if spec_of(pod).get("nodeName") else self._place(pod)
         if phase == "Running":
             self._follow_image(pod)
             if spec_of(pod)["restartPolicy"] != "Always":
@@ -67,59 +62,23 @@ class Nodes:
         return None
 
     def _stop(self, pod: Object) -> float | None:
-        wait = self._due(
-            pod, "stop", min(STOP, pod["metadata"].get("deletionGracePeriodSeconds", 0))
-        )
+        grace = pod["metadata"].get("deletionGracePeriodSeconds", 0)
+        wait = self._due(pod, "stop", min(STOP, grace))
         if wait > 0:
             return wait
         if pod["metadata"].get("finalizers"):
             return None
         for container in spec_of(pod)["containers"]:
-            self._note(pod, "Killing", f"Stopping container {container['name']}", container["name"])
+            self._note(pod, "Killing", f"Stopping container {container['name']}", container)
         self._registry.store.remove(POD, pod)
         return None
-
-    def _start(self, pod: Object) -> float | None:
-        if not spec_of(pod).get("nodeName"):
-            return self._place(pod)
-        if any(
-            entry["state"].get("waiting", {}).get("reason") == "ImagePullBackOff"
-            for entry in status_of(pod).get("containerStatuses", [])
-        ):
-            return None
-        wait = self._due(pod, "start", START)
-        if wait > 0:
-            return wait
-        failing = [c for c in spec_of(pod)["containers"] if cannot_pull(c["image"])]
-        for container in failing:
-            image = container["image"]
-            self._note(
-                pod,
-                "Failed",
-                f'Failed to pull image "{image}": not found',
-                container["name"],
-                "Warning",
-            )
-        self._set_status(pod, self._running(pod))
-        if not failing:
-            self._tell_started(pod)
-        return 0.0
 
     def _place(self, pod: Object) -> float | None:
         nodes = [node for node in self._registry.store.items(NODE) if _takes(node)]
         if not nodes:
-            message = "0 nodes are available: every node is cordoned"
-            recording.note(
-                self._registry,
-                pod,
-                "FailedScheduling",
-                message,
-                component="default-scheduler",
-                kind="Warning",
-            ) if not condition(pod, "PodScheduled") else None
-            self._set_status(
-                pod, _status("Pending", [self._said("PodScheduled", False, "Unschedulable")])
-            )
+            if not condition(pod, "PodScheduled"):
+                self._note(pod, "FailedScheduling", "no node is available", kind="Warning")
+                set_status(self._registry, pod, pod_status.unplaced(self._registry.now()))
             return None
         load = {name_of(node): 0 for node in nodes}
         for other in self._registry.store.items(POD):
@@ -128,133 +87,83 @@ class Nodes:
                 load[home] += 1
         chosen = min(sorted(load), key=lambda name: load[name])
         placed = self._registry.mutate(POD, pod, lambda item: item["spec"].update(nodeName=chosen))
-        where = f"{pod['metadata']['namespace']}/{name_of(pod)}"
-        recording.note(
-            self._registry,
-            pod,
-            "Scheduled",
-            f"Successfully assigned {where} to {chosen}",
-            component="default-scheduler",
-        )
-        self._set_status(placed, self._creating(placed))
+        where = f"{namespace_of(pod)}/{name_of(pod)}"
+        self._note(pod, "Scheduled", f"Successfully assigned {where} to {chosen}")
+        status = pod_status.creating(placed, self._registry.now())
+        set_status(self._registry, placed, status)
         return 0.0
 
-    def _said(self, kind: str, yes: bool, reason: str = "") -> Object:
-        said: Object = {"type": kind, "status": str(yes), "lastProbeTime": None}
-        return (
-            said
-            | {"lastTransitionTime": self._registry.now()}
-            | ({"reason": reason} if reason else {})
-        )
-
-    def _creating(self, pod: Object) -> Object:
-        waiting = {"waiting": {"reason": "ContainerCreating"}}
-        statuses = [_container(c, waiting, ready=False) for c in spec_of(pod)["containers"]]
-        conditions = [
-            self._said("PodReadyToStartContainers", False),
-            self._said("Initialized", True),
-            self._said("Ready", False, "ContainersNotReady"),
-            self._said("ContainersReady", False, "ContainersNotReady"),
-            self._said("PodScheduled", True),
-        ]
-        return _status("Pending", conditions) | {
-            "startTime": self._registry.now(),
-            "containerStatuses": statuses,
-            "hostIP": node_address(spec_of(pod)["nodeName"]),
-        }
-
-    def _running(self, pod: Object) -> Object:
-        started = {"running": {"startedAt": self._registry.now()}}
-        statuses = []
-        for container in spec_of(pod)["containers"]:
-            broken = cannot_pull(container["image"])
-            state = _back_off(container["image"]) if broken else started
-            statuses.append(_container(container, state, ready=not broken))
-        ready = all(entry["ready"] for entry in statuses)
-        reason = "" if ready else "ContainersNotReady"
-        conditions = [
-            self._said("PodReadyToStartContainers", True),
-            self._said("Initialized", True),
-            self._said("Ready", ready, reason),
-            self._said("ContainersReady", ready, reason),
-            self._said("PodScheduled", True),
-        ]
-        address = pod_address(pod)
-        before = status_of(pod)
-        return {**before, **_status("Running" if ready else "Pending", conditions)} | {
-            "containerStatuses": statuses,
-            "podIP": address,
-            "podIPs": [{"ip": address}],
-            "hostIP": node_address(spec_of(pod)["nodeName"]),
-            "hostIPs": [{"ip": node_address(spec_of(pod)["nodeName"])}],
-            "startTime": before.get("startTime", self._registry.now()),
-        }
-
-    def _tell_started(self, pod: Object) -> None:
+    def _start(self, pod: Object) -> float | None:
+        if any(_is_stuck(entry) for entry in status_of(pod).get("containerStatuses") or []):
+            return None
+        wait = self._due(pod, "start", START)
+        if wait > 0:
+            return wait
+        set_status(self._registry, pod, pod_status.running(pod, self._registry.now()))
         for container in spec_of(pod)["containers"]:
             name, image = container["name"], container["image"]
+            if pod_status.cannot_pull(image):
+                message = f'Failed to pull image "{image}": not found'
+                self._note(pod, "Failed", message, container, kind="Warning")
+                continue
             present = f'Container image "{image}" already present on machine'
-            self._note(pod, "Pulled", present, name)
-            self._note(pod, "Created", f"Container created: {name}", name)
-            self._note(pod, "Started", "Container started", name)
+            self._note(pod, "Pulled", present, container)
+            self._note(pod, "Created", f"Container created: {name}", container)
+            self._note(pod, "Started", "Container started", container)
+        return None
 
     def _follow_image(self, pod: Object) -> None:
         # The image of a running container may change; it restarts with the new one.
-        running = {
-            entry["name"]: entry["image"] for entry in status_of(pod).get("containerStatuses", [])
-        }
-        if all(
-            running.get(c["name"], c["image"]) == c["image"] for c in spec_of(pod)["containers"]
-        ):
-            return
-        status = self._running(pod)
-        for entry in status["containerStatuses"]:
-            entry["restartCount"] = 1
-        self._set_status(pod, status)
+        statuses = status_of(pod).get("containerStatuses") or []
+        now = {entry["name"]: entry["image"] for entry in statuses}
+        wanted = {entry["name"]: entry["image"] for entry in spec_of(pod)["containers"]}
+        if now != wanted:
+            restart(self._registry, pod)
 
     def _end(self, pod: Object) -> float | None:
         length = run_time(spec_of(pod)["containers"][0])
         if length is None:
             return None
         wait = self._due(pod, "end", length)
-        if wait > 0:
-            return wait
-        ended = {
-            "terminated": {
-                "exitCode": 0,
-                "reason": "Completed",
-                "startedAt": status_of(pod)["startTime"],
-                "finishedAt": self._registry.now(),
-            }
-        }
-        conditions = [
-            self._said("Initialized", True),
-            self._said("Ready", False, "PodCompleted"),
-            self._said("ContainersReady", False, "PodCompleted"),
-            self._said("PodScheduled", True),
-        ]
-        status = {**status_of(pod), **_status("Succeeded", conditions)}
-        status["containerStatuses"] = [
-            _container(c, ended, ready=False) for c in spec_of(pod)["containers"]
-        ]
-        self._set_status(pod, status)
-        return None
-
-    def _set_status(self, pod: Object, status: Object) -> None:
-        self._registry.mutate(POD, pod, lambda item: item.update(status=status), status=True)
+        if wait <= 0:
+            finish(self._registry, pod, 0)
+        return wait if wait > 0 else None
 
     def _note(
-        self, pod: Object, reason: str, message: str, container: str, kind: str = "Normal"
+        self,
+        pod: Object,
+        reason: str,
+        message: str,
+        container: Object | None = None,
+        *,
+        kind: str = "Normal",
     ) -> None:
+        path = f"spec.containers{{{container['name']}}}" if container else ""
+        component = "kubelet" if container else "default-scheduler"
         recording.note(
-            self._registry,
-            pod,
-            reason,
-            message,
-            component="kubelet",
-            kind=kind,
-            field_path=f"spec.containers{{{container}}}",
+            self._registry, pod, reason, message, component=component, kind=kind, field_path=path
         )
+
+
+def set_status(registry: Registry, pod: Object, status: Object) -> None:
+    """Store a pod's status."""
+    registry.mutate(POD, pod, lambda item: item.update(status=status), status=True)
+
+
+def restart(registry: Registry, pod: Object) -> None:
+    """Start the containers of a running pod once more."""
+    statuses = status_of(pod).get("containerStatuses") or []
+    restarts = max((entry["restartCount"] for entry in statuses), default=0) + 1
+    set_status(registry, pod, pod_status.running(pod, registry.now(), restarts=restarts))
+
+
+def finish(registry: Registry, pod: Object, code: int) -> None:
+    """A container's program has ended: the pod ends with it, or the container starts again."""
+    policy = spec_of(pod)["restartPolicy"]
+    if policy == "Always" or (policy == "OnFailure" and code):
+        restart(registry, pod)
+    else:
+        set_status(registry, pod, pod_status.ended(pod, registry.now(), code))
 
 
 def run_time(container: Object) -> float | None:
@@ -267,51 +176,10 @@ def run_time(container: Object) -> float | None:
     return RUN_ONCE
 
 
+def _is_stuck(status: Object) -> bool:
+    return bool(status["state"].get("waiting", {}).get("reason") == "ImagePullBackOff")
+
+
 def _takes(node: Object) -> bool:
-    tainted = any(t["effect"] != "PreferNoSchedule" for t in spec_of(node).get("taints") or [])
+    tainted = any(t.get("effect") != "PreferNoSchedule" for t in spec_of(node).get("taints") or [])
     return not spec_of(node).get("unschedulable") and not tainted
-
-
-def _status(phase: str, conditions: list[Object]) -> Object:
-    return {"phase": phase, "conditions": conditions, "qosClass": "BestEffort"}
-
-
-def _container(container: Object, state: Object, *, ready: bool) -> Object:
-    digest = hashlib.sha256(container["image"].encode()).hexdigest()
-    return {
-        "name": container["name"],
-        "image": container["image"],
-        "imageID": f"sandbox.invalid/{container['image'].partition(':')[0]}@sha256:{digest}",
-        "containerID": f"sandbox://{digest}" if "waiting" not in state else "",
-        "state": state,
-        "lastState": {},
-        "ready": ready,
-        "started": ready,
-        "restartCount": 0,
-    }
-
-
-def _back_off(image: str) -> Object:
-    message = f'Back-off pulling image "{image}"'
-    return {"waiting": {"reason": "ImagePullBackOff", "message": message}}
-
-
-def _number(text: str) -> int:
-    return int(hashlib.sha256(text.encode()).hexdigest()[:6], 16)
-
-
-def pod_address(pod: Object) -> str:
-    """The pod's invented address, the same for as long as the pod lives."""
-    number = _number(uid_of(pod))
-    node = _number(spec_of(pod).get("nodeName", "")) % 8
-    return f"10.244.{node}.{number % 250 + 2}"
-
-
-def node_address(name: str) -> str:
-    """The invented address of a node."""
-    tail = name.rpartition("-")[2]
-    return (
-        f"192.168.40.{10 + int(tail)}"
-        if tail.isdigit()
-        else f"192.168.40.{_number(name) % 200 + 20}"
-    )

@@ -6,11 +6,11 @@ never half of either.
 
 import asyncio
 import json
-import os
 from pathlib import Path
 from typing import Final
 
 from proxy.errors import InvalidInputError
+from proxy.files import replace_private
 from proxy.sandbox.objects import Object
 from proxy.sandbox.store import Store
 
@@ -45,16 +45,12 @@ def _check_format(saved: Object) -> None:
 
 def save(store: Store, path: Path) -> None:
     """Replace `path` by the present state."""
-    _write(path, json.dumps({"format": FORMAT, **store.dump()}))
-
-
-def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(path.name + ".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    fresh.replace(path)
+    replace_private(path, _text(store))
+
+
+def _text(store: Store) -> bytes:
+    return json.dumps({"format": FORMAT, **store.dump()}).encode()
 
 
 async def keep(store: Store, path: Path) -> None:
@@ -65,5 +61,4 @@ async def keep(store: Store, path: Path) -> None:
             await asyncio.sleep(QUIET)
             while not changes.empty():
                 changes.get_nowait()
-            text = json.dumps({"format": FORMAT, **store.dump()})
-            await asyncio.to_thread(_write, path, text)
+            await asyncio.to_thread(replace_private, path, _text(store))

@@ -11,8 +11,8 @@ from proxy.sandbox.kinds import (
     SERVICE,
     SERVICE_ACCOUNT,
 )
-from proxy.sandbox.nodes import node_address
 from proxy.sandbox.objects import Object
+from proxy.sandbox.pod_status import node_address
 from proxy.sandbox.registry import Registry
 
 NAMESPACES: Final = ("default", "kube-system", "shop")

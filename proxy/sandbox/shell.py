@@ -13,8 +13,8 @@ from string import Template
 from typing import Final, Protocol
 
 from proxy.clock import Clock
-from proxy.sandbox.nodes import pod_address
 from proxy.sandbox.objects import Object, name_of, namespace_of
+from proxy.sandbox.pod_status import pod_address
 
 SHELLS: Final = frozenset({"sh", "bash", "ash"})
 NOT_FOUND: Final = 127
