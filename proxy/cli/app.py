@@ -26,6 +26,8 @@ doctor.register(app)
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(kubeconfig.app, name="kubeconfig")
 app.add_typer(audit.app, name="audit")
+app.add_typer(cluster.app, name="cluster")
+app.add_typer(audit.app, name="audit")
 app.add_typer(context.app, name="context")
 app.add_typer(credential.app, name="credential", hidden=True)
 

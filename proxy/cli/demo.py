@@ -15,9 +15,9 @@ from proxy.settings import Settings
 
 DIRECTORY: Final = Path(".demo")
 _SANDBOX_TRIES: Final = (
-    ("{kubectl} get pods --all-namespaces", "a list, as a table"),
-    ("{kubectl} create configmap hello --from-literal=from=$USER", "a change"),
-    ("{kubectl} get secrets --as system:admin", "refused: alice may not be somebody else"),
+    ("{kubectl} --namespace shop get pods", "a look"),
+    ("{kubectl} --namespace shop scale deployment web --replicas 3", "a change"),
+    ("{kubectl} --namespace shop exec deploy/web -- ls", "a command in a pod"),
 )
 _CONTEXT_TRIES: Final = (
     ("{kubectl} get namespaces", "a list"),

@@ -14,8 +14,8 @@ import yaml
 from cryptography import x509
 
 from proxy.cli import init, issuing
-from proxy.cli.client import Client, path_of
-from proxy.cli.connection import of_data_dir
+from proxy.cli.client import Client
+from proxy.cli.connection import of_data_dir, path_of
 from proxy.cli.demo import own_kubeconfig, say_ready
 from proxy.cli.demo_state import LOOPBACK, DemoState
 from proxy.data_dir import DataDir

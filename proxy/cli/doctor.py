@@ -55,8 +55,8 @@ def command(
 
 def _clusters(settings: Settings) -> "list[Finding]":
     """Ask the running proxy to look at each of its clusters."""
-    from proxy.cli.client import Client, path_of
-    from proxy.cli.connection import of_data_dir
+    from proxy.cli.client import Client
+    from proxy.cli.connection import of_data_dir, path_of
     from proxy.runtime.diagnosis import Finding, Status
 
     try:

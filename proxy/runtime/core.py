@@ -20,6 +20,7 @@ from proxy.state.repository import StateStore
 from proxy.state.sealing import SecretBox
 from proxy.state.snapshot import Snapshot
 from proxy.state.watcher import SnapshotWatcher
+from proxy.upstream.checking import PermissionChecker
 from proxy.upstream.directory import ClusterDirectory
 
 MAIN_SLOT: Final = "main"
@@ -47,7 +48,6 @@ class Core:
     clock: Clock
     metrics: Metrics
     journal: JournalWriter
-    box: SecretBox
     store: StateStore
     watcher: SnapshotWatcher
     directory: ClusterDirectory
@@ -102,21 +102,30 @@ async def open_core(
         try:
             await watcher.start()
             directory = ClusterDirectory(store, watcher, settings.upstream, clock=clock)
+            checker = PermissionChecker(
+                directory,
+                watcher,
+                settings.upstream,
+                clock=clock,
+                metrics=metrics,
+                store=store if main else None,
+            )
             try:
                 await directory.start()
+                checker.start()
                 yield Core(
                     settings,
                     data,
                     clock,
                     metrics,
                     journal,
-                    box,
                     store,
                     watcher,
                     directory,
                     identity,
                 )
             finally:
+                await checker.close()
                 await directory.close()
                 await watcher.close()
         finally:

@@ -34,7 +34,6 @@ from proxy.runtime.admin import ensure_admin
 from proxy.runtime.core import MAIN_SLOT, Core, open_core, worker_slot
 from proxy.runtime.essential import Essentials
 from proxy.runtime.indexing import AwaitedIndexer
-from proxy.runtime.looks import Looks
 from proxy.runtime.multiprocess import forget
 from proxy.runtime.notify import notify
 from proxy.runtime.process import Stop, prepare
@@ -44,6 +43,7 @@ from proxy.runtime.web import WebListener, address_of, bind
 from proxy.runtime.worker import drain
 from proxy.settings import Settings, split_address
 from proxy.tasks import cancel, spawn
+from proxy.upstream.permissions import ClusterExaminer
 
 _log = structlog.get_logger(__name__)
 
@@ -171,8 +171,6 @@ class Server:
 
     async def _control(self, core: Core, found: tuple[SqliteIndex, AwaitedIndexer]) -> WebListener:
         index, indexer = found
-        looks = Looks(self._settings.upstream, core.box, self._clock)
-        self._stack.callback(looks.close)
         services = Services(
             settings=self._settings,
             clock=self._clock,
@@ -181,7 +179,7 @@ class Server:
             store=core.store,
             watcher=core.watcher,
             authorities=core.identity.authorities,
-            clusters=looks,
+            clusters=ClusterExaminer(core.store, clock=self._clock),
             index=index,
             indexer=indexer,
             advertised=self._advertised,
