@@ -15,6 +15,9 @@ from proxy.upstream.stream import ByteStream
 MAX_RESPONSE_HEAD: Final = 1024 * 1024
 """Bytes of a response head we accept; long Warning and Link headers are legitimate."""
 
+MAX_EARLY: Final = 64 * 1024
+"""Bytes kept that a cluster sent behind its 101, before the record of it is durable."""
+
 
 class UpstreamError(UnavailableError):
     """The cluster could not be reached, or did not keep to HTTP."""
@@ -64,6 +67,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._drain: asyncio.Future[None] | None = None
         self._sink: RawSink | None = None
         self._early: bytes = b""
+        self._switched = False
         self._fresh_parser = False
         self.informational: list[tuple[int, list[tuple[bytes, bytes]]]] = []
         """1xx answers (not 101) that came before the response of the call under way."""
@@ -116,10 +120,15 @@ class UpstreamConnection(asyncio.Protocol):
         if self._sink is not None:
             self._sink.data(data)
             return
+        if self._switched:
+            # Between the 101 and its record these are no HTTP, and llhttp must not see them.
+            self._keep_early(data)
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._early += data[upgrade.args[0] :]
+            self._switched = True
+            self._keep_early(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._broken(f"the cluster's answer is not HTTP/1.1: {error}")
             return
@@ -127,6 +136,11 @@ class UpstreamConnection(asyncio.Protocol):
             self._fresh_parser = False
             self._parser = httptools.HttpResponseParser(self)
         self._wake(len(data))
+
+    def _keep_early(self, data: bytes) -> None:
+        self._early += data
+        if len(self._early) > MAX_EARLY:
+            self.pause_reading()
 
     def _wake(self, size: int) -> None:
         head = self._head
@@ -232,6 +246,8 @@ class UpstreamConnection(asyncio.Protocol):
         early, self._early = self._early, b""
         if early:
             sink.data(early)
+        if len(early) > MAX_EARLY:
+            self.resume_reading()
         if self.lost:
             sink.closed(None)
 
