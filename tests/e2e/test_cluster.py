@@ -29,10 +29,10 @@ def test_the_clients_are_three_minor_releases_apart(admin: Client) -> None:
 
 
 def test_a_pods_account_is_known_to_the_api_server(
-    admin: Client, web: Client, tmp_path: Path
+    admin: Client, shared: str, tmp_path: Path
 ) -> None:
     path = "/var/run/secrets/kubernetes.io/serviceaccount/token"
-    token = web.ok("exec", "deploy/web", "--", "cat", path)
+    token = admin.within(shared).ok("exec", "deploy/web", "--", "cat", path)
     config = json.loads(admin.ok("config", "view", "--raw", "--minify", "-o", "json"))
     config["users"][0]["user"] = {"token": token}
     file = tmp_path / "pod.kubeconfig"
@@ -40,7 +40,7 @@ def test_a_pods_account_is_known_to_the_api_server(
     whoami = Client(admin.program, file).ok(
         "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"
     )
-    assert whoami == f"system:serviceaccount:{web.namespace}:default"
+    assert whoami == f"system:serviceaccount:{shared}:default"
 
 
 def test_the_api_servers_log_has_each_call(admin: Client, audit_log: Path) -> None:
