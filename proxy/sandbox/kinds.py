@@ -108,8 +108,7 @@ _BY_NAME: Final = {(kind.api_version, kind.name): kind for kind in KINDS}
 NAMESPACE, NODE, POD, SERVICE, CONFIG_MAP, SECRET, SERVICE_ACCOUNT, EVENT = _CORE
 DEPLOYMENT, REPLICA_SET, JOB, ENDPOINT_SLICE = _APPS
 
-#: Kinds that a request may carry in its body and that no URL lists by itself:
-#: subresource bodies and delete options.
+#: The `apiVersion` of what the `scale` subresource reads and writes.
 SCALE_API_VERSION: Final = "autoscaling/v1"
 
 

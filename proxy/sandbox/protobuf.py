@@ -9,6 +9,7 @@ Go writes fields that are not pointers even when they are empty, so empty string
 times are dropped, except for the few fields where zero is a statement.
 """
 
+import base64
 from collections.abc import Iterator
 from typing import Final
 
@@ -25,7 +26,6 @@ _KEEP_ZERO: Final = frozenset(
         "readOnlyRootFilesystem", "automountServiceAccountToken", "enableServiceLinks",
     }
 )  # fmt: skip
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 def decode(body: bytes) -> Object:
@@ -127,8 +127,6 @@ def _element(field: Field, raw: int | bytes) -> object:
 
 
 def _bytes(raw: bytes) -> str:
-    import base64
-
     return base64.b64encode(raw).decode()
 
 

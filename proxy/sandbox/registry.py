@@ -31,7 +31,6 @@ _KEPT: Final = (
     "uid", "creationTimestamp", "generation", "resourceVersion", "deletionTimestamp",
     "deletionGracePeriodSeconds", "selfLink",
 )  # fmt: skip
-_NOT_SPEC: Final = frozenset({"apiVersion", "kind", "metadata", "status"})
 
 
 @dataclass(frozen=True, slots=True)
