@@ -3,6 +3,8 @@
 Plain HTTP and nothing secret: names of checks, why one fails, and numbers. The health pages are
 kube-apiserver's: one line a check, `[+]` or `[-]`, `?verbose` to see them all, `?exclude=name` to
 leave one out, `/readyz/<name>` for one alone; 503 when any fails.
+What calls can do without (the index) is shown as `[~]` and does not fail the page: taking the
+proxy out of service for it would stop the calls.
 """
 
 import asyncio
@@ -27,6 +29,8 @@ class Check:
 
     name: str
     probe: Probe
+    vital: bool = True
+    """Whether the page fails with it."""
 
     async def failure(self) -> str:
         """What is wrong now, in words; empty when nothing is."""
@@ -68,17 +72,21 @@ def _page(name: str, checks: tuple[Check, ...]) -> Callable[[web.Request], Await
         failures = await asyncio.gather(
             *(_outcome(check, check.name in left_out) for check in checks)
         )
-        lines = [
-            f"[-]{check.name} failed: {failure}" if failure else f"[+]{check.name} ok"
-            for check, failure in zip(checks, failures, strict=True)
-        ]
-        failed = any(failures)
+        found = list(zip(checks, failures, strict=True))
+        failed = any(failure for check, failure in found if check.vital)
         if not failed and "verbose" not in request.query:
             return web.Response(text="ok\n")
+        lines = [_line(check, failure) for check, failure in found]
         lines.append(f"{name} check {'failed' if failed else 'passed'}")
         return web.Response(text="\n".join(lines) + "\n", status=503 if failed else 200)
 
     return page
+
+
+def _line(check: Check, failure: str) -> str:
+    if not failure:
+        return f"[+]{check.name} ok"
+    return f"[{'-' if check.vital else '~'}]{check.name} failed: {failure}"
 
 
 async def _outcome(check: Check, left_out: bool) -> str:

@@ -2,11 +2,15 @@
 
 import asyncio
 from pathlib import Path
+from typing import Final
 
 from proxy.audit.indexer import Indexer
 from proxy.audit.store import Index
 from proxy.clock import Clock
 from proxy.metrics import Metrics
+
+SILENCE: Final = 10.0
+"""Seconds without a complete pass after which the index counts as not kept level."""
 
 
 class AwaitedIndexer(Indexer):
@@ -18,6 +22,8 @@ class AwaitedIndexer(Indexer):
         self._ended = 0
         self._passed = asyncio.Event()
         self._passing = asyncio.Lock()
+        self._time = clock
+        self._ended_at = clock.monotonic()
 
     async def catch_up(self) -> int:
         """See Indexer. One pass at a time, whoever asks."""
@@ -26,8 +32,14 @@ class AwaitedIndexer(Indexer):
             number = self._begun
             added = await super().catch_up()
         self._ended = number
+        self._ended_at = self._time.monotonic()
         self._passed.set()
         return added
+
+    def failure(self) -> str:
+        """Why the index is not kept level; empty while passes succeed. Calls go on without it."""
+        silent = self._time.monotonic() - self._ended_at
+        return f"no pass has ended for {silent:.0f} s" if silent > SILENCE else ""
 
     async def settled(self, seconds: float) -> bool:
         """Wait until the index holds what is durable now, so long at most; whether it does.

@@ -130,7 +130,7 @@ class Server:
         index = await self._index(core)
         stack.push_async_callback(self._essentials.stop)
         control = await self._control(core, index)
-        await self._health(core)
+        await self._health(core, index[1])
         self._essentials.start(self._certificates(core, control), "certificates")
         try:
             await (self._start_workers(slots[1:]) if self._shared else self._start_plane(core))
@@ -189,11 +189,12 @@ class Server:
         self._stack.push_async_callback(listener.stop)
         return listener
 
-    async def _health(self, core: Core) -> None:
+    async def _health(self, core: Core, indexer: AwaitedIndexer) -> None:
         ready = [
             Check("shutdown", lambda: "stopping" if self._stop.asked.is_set() else ""),
             Check("journal", lambda: core.journal.failure),
             Check("state", core.state_failure),
+            Check("index", indexer.failure, vital=False),
             Check("certificate", lambda: self._certificate_failure(core)),
             Check("data-plane", self._data_plane_failure),
         ]

@@ -99,7 +99,7 @@ class Worker:
         try:
             process.stdin.write(self._settings.model_dump_json().encode() + b"\n")
             async for line in process.stdout:
-                self._report(line)
+                self.report(line)
             code = await process.wait()
         finally:
             self._process = None
@@ -109,7 +109,8 @@ class Worker:
             self._ended(process.pid)
         return code
 
-    def _report(self, line: bytes) -> None:
+    def report(self, line: bytes) -> None:
+        """Take one line of its stdout."""
         self._trouble = str(json.loads(line).get("trouble", ""))
         self._reported_at = self._clock.monotonic()
         self.ready.set()

@@ -50,6 +50,7 @@ async def get():
 
 OK = Check("ok", lambda: "")
 BAD = Check("bad", lambda: "disk full")
+MINOR = Check("minor", lambda: "behind", vital=False)
 
 
 @pytest.mark.parametrize("page", ["livez", "readyz"])
@@ -61,6 +62,8 @@ BAD = Check("bad", lambda: "disk full")
         ("", [OK, BAD], 503, "[+]ok ok\n[-]bad failed: disk full\n{page} check failed\n"),
         ("?exclude=bad", [OK, BAD], 200, "ok\n"),
         ("", [Check("b", broken)], 503, "[-]b failed: ValueError: oops\n{page} check failed\n"),
+        ("", [OK, MINOR], 200, "ok\n"),
+        ("?verbose", [MINOR], 200, "[~]minor failed: behind\n{page} check passed\n"),
         ("/bad", [OK, BAD], 503, "disk full\n"),
         ("/ok", [OK, BAD], 200, "ok\n"),
         ("/none", [OK, BAD], 404, "unknown check; {page} has: ok, bad\n"),
