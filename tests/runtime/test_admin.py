@@ -1,0 +1,112 @@
+"""The administrator's credential: made once, renewed in time, always with the right address."""
+
+import base64
+from pathlib import Path
+
+import pytest
+import yaml
+
+from proxy.clock import SystemClock
+from proxy.data_dir import DataDir
+from proxy.pki.authorities import Authorities
+from proxy.runtime.admin import LIFE, USER, ensure_admin
+from proxy.state.database import sqlite_url
+from proxy.state.repository import StateStore
+from proxy.state.sealing import SecretBox
+from proxy.state.snapshot import Usage
+
+
+class LaterClock(SystemClock):
+    """The machine's clock, some seconds ahead."""
+
+    def __init__(self, ahead: float = 0.0) -> None:
+        self.ahead = ahead
+
+    def now(self) -> float:
+        return SystemClock.now() + self.ahead
+
+
+@pytest.fixture
+async def place(tmp_path: Path):
+    data = DataDir(tmp_path / "data")
+    data.create()
+    clock = LaterClock()
+    store = await StateStore.open(
+        sqlite_url(data.state_database), SecretBox.open(data.state_key), clock=clock
+    )
+    authorities = Authorities.open(data.pki, clock=clock)
+
+    async def ensure(server: str = "https://127.0.0.1:1", using: Authorities = authorities):
+        return await ensure_admin(data, store, using, server=server, clock=clock)
+
+    yield data, store, authorities, clock, ensure
+    await store.close()
+
+
+async def test_the_first_time_one_is_issued_and_recorded(place):
+    data, store, _, _, ensure = place
+    credential = await ensure()
+    assert (credential.user, credential.usage) == (USER, Usage.ADMIN)
+    assert await store.credentials() == [credential]
+    assert data.admin_context.stat().st_mode & 0o777 == 0o600
+    context = yaml.safe_load(data.admin_context.read_text())
+    assert set(context) == {
+        *("name", "server", "ca-data", "client-certificate-data", "client-key-data", "data-dir")
+    }
+    assert base64.b64decode(context["client-key-data"]).startswith(b"-----BEGIN PRIVATE KEY")
+
+
+async def test_the_second_time_nothing_changes(place):
+    data, store, _, _, ensure = place
+    await ensure()
+    before = data.admin_context.stat()
+    assert await ensure() is None
+    assert data.admin_context.stat() == before
+    assert len(await store.credentials()) == 1
+
+
+async def test_a_new_address_is_written_without_a_new_credential(place):
+    data, *_, ensure = place
+    await ensure()
+    key = yaml.safe_load(data.admin_context.read_text())["client-key-data"]
+    assert await ensure("https://127.0.0.1:2") is None
+    context = yaml.safe_load(data.admin_context.read_text())
+    assert (context["server"], context["client-key-data"]) == ("https://127.0.0.1:2", key)
+
+
+async def test_it_is_renewed_when_a_third_is_left(place):
+    _, _, _, clock, ensure = place
+    first = await ensure()
+    clock.ahead = LIFE * 0.6
+    assert await ensure() is None
+    clock.ahead = LIFE * 0.7
+    second = await ensure()
+    assert second is not None
+    assert second.serial != first.serial
+
+
+async def test_a_revoked_one_is_replaced(place):
+    _, store, _, _, ensure = place
+    first = await ensure()
+    await store.revoke(serial=first.serial)
+    assert await ensure() is not None
+
+
+@pytest.mark.parametrize(
+    "content", ["", "not: [yaml", "- a list", "client-key-data: x", "server: y"]
+)
+async def test_a_damaged_file_is_written_anew(place, content):
+    data, *_, ensure = place
+    await ensure()
+    data.admin_context.write_text(content)
+    assert await ensure() is not None
+    assert "client-key-data" in yaml.safe_load(data.admin_context.read_text())
+
+
+async def test_after_a_rotation_the_file_trusts_both_authorities(place):
+    data, _, authorities, _, ensure = place
+    await ensure()
+    rotated = authorities.rotate()
+    assert await ensure(using=rotated) is None, "the old authority is still trusted"
+    bundle = base64.b64decode(yaml.safe_load(data.admin_context.read_text())["ca-data"])
+    assert bundle.count(b"BEGIN CERTIFICATE") == 2

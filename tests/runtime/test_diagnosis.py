@@ -1,0 +1,100 @@
+"""What doctor finds, on real directories."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from proxy.clock import ManualClock, SystemClock
+from proxy.data_dir import DataDir
+from proxy.runtime.diagnosis import Finding, Status, diagnose, filesystem
+
+
+def by_check(findings: list[Finding]) -> dict[str, Finding]:
+    return {item.check: item for item in findings}
+
+
+def test_a_fresh_directory_is_healthy(settings):
+    findings = by_check(diagnose(settings, SystemClock()))
+    assert {item.status for item in findings.values()} == {Status.OK}, findings
+    assert set(findings) == {
+        *("data-directory", "permissions", "filesystem", "disk-space", "authority", "clock"),
+        *("server-certificate", "journal", "serve"),
+        *("address-listen", "address-control", "address-metrics"),
+    }
+
+
+def test_without_init_there_is_one_finding(settings, tmp_path):
+    elsewhere = settings.model_copy(update={"data_dir": tmp_path / "other"})
+    (finding,) = diagnose(elsewhere, SystemClock())
+    assert (finding.check, finding.status) == ("data-directory", Status.FAILED)
+    assert "kubewitness init" in finding.advice
+
+
+@pytest.mark.parametrize("path", [".", "pki/ca.key", "pki/state.key", "admin/context.yaml"])
+def test_what_others_may_read_is_named(settings, path):
+    target = settings.data_dir / path
+    target.chmod(target.stat().st_mode | 0o044)
+    finding = by_check(diagnose(settings, SystemClock()))["permissions"]
+    assert finding.status is Status.FAILED
+    assert f"others may open {target}" in finding.message
+    assert finding.advice.startswith("chmod ")
+
+
+@pytest.mark.parametrize(
+    ("days", "status"), [(0, Status.OK), (85, Status.WARNING), (91, Status.FAILED)]
+)
+def test_a_server_certificate_that_ends(settings, days, status):
+    clock = ManualClock(SystemClock().now() + days * 86_400)
+    finding = by_check(diagnose(settings, clock))["server-certificate"]
+    assert finding.status is status
+
+
+def test_a_damaged_journal(settings):
+    (path,) = (settings.data_dir / "journal" / "main").glob("*.jsonl")
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'"action":"', b'"action":"x', 1))
+    finding = by_check(diagnose(settings, SystemClock()))["journal"]
+    assert finding.status is Status.OK, "a changed length is a torn tail here, cut at the start"
+    path.write_bytes(content.replace(b'"action":"j', b'"action":"J', 1))
+    finding = by_check(diagnose(settings, SystemClock()))["journal"]
+    assert finding.status is Status.FAILED
+    assert f"{path} is damaged at byte" in finding.message
+
+
+def test_an_address_that_is_taken(settings):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        changed = settings.model_copy(update={"listen": address})
+        finding = by_check(diagnose(changed, SystemClock()))["address-listen"]
+    assert finding.status is Status.FAILED
+    assert "--listen" in finding.advice
+
+
+def test_while_serve_runs_its_addresses_are_its_own(settings):
+    with DataDir(settings.data_dir).exclusively():
+        findings = by_check(diagnose(settings, SystemClock()))
+    assert findings["serve"].message == "serve is running on this directory"
+    assert "address-listen" not in findings
+
+
+def test_a_clock_behind_the_record(settings):
+    clock = ManualClock(SystemClock().now() - 3600)
+    finding = by_check(diagnose(settings, clock))["clock"]
+    assert finding.status is Status.FAILED
+
+
+def test_a_missing_certificate_is_a_finding_and_not_the_end(settings):
+    (settings.data_dir / "pki" / "server.crt").unlink()
+    findings = by_check(diagnose(settings, SystemClock()))
+    assert findings["certificates"].status is Status.FAILED
+    assert "journal" in findings
+
+
+@pytest.mark.parametrize("path", ["/proc", "/proc/self"])
+def test_the_filesystem_of_a_path(path):
+    assert filesystem(Path(path)) == "proc"
+
+
+def test_the_filesystem_of_a_mount_below(tmp_path):
+    assert filesystem(tmp_path) == filesystem(tmp_path / "not" / "there")

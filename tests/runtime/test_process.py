@@ -1,0 +1,49 @@
+"""What a process sets up, and how it is asked to end."""
+
+import asyncio
+import os
+import resource
+import signal
+import sys
+
+import pytest
+
+from proxy.runtime.process import SWITCH_INTERVAL, Stop, prepare
+
+
+@pytest.fixture
+def limits():
+    switch, files = sys.getswitchinterval(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield files
+    sys.setswitchinterval(switch)
+    resource.setrlimit(resource.RLIMIT_NOFILE, files)
+
+
+def test_prepare_raises_the_file_limit_and_lets_threads_in(limits):
+    hard = limits[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    prepare()
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+    assert sys.getswitchinterval() == pytest.approx(SWITCH_INTERVAL)
+
+
+@pytest.mark.parametrize(
+    ("signals", "asked", "now", "reason"),
+    [
+        ([], False, False, ""),
+        ([signal.SIGTERM], True, False, "SIGTERM"),
+        ([signal.SIGINT], True, False, "SIGINT"),
+        ([signal.SIGTERM, signal.SIGINT], True, True, "SIGTERM"),
+    ],
+)
+async def test_the_first_signal_asks_and_the_second_insists(signals, asked, now, reason):
+    stop, loop = Stop(), asyncio.get_running_loop()
+    stop.on_signals()
+    try:
+        for number in signals:
+            os.kill(os.getpid(), number)
+            await asyncio.sleep(0.01)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+    assert (stop.asked.is_set(), stop.now.is_set(), stop.reason) == (asked, now, reason)

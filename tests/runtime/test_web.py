@@ -1,0 +1,89 @@
+"""Sockets of ours: conflicts are named, and a new TLS context does not close the address."""
+
+import asyncio
+import socket
+import ssl
+
+import pytest
+from aiohttp import ClientSession, web
+
+from proxy.clock import SystemClock
+from proxy.errors import UnavailableError
+from proxy.pki.authorities import Authorities
+from proxy.pki.server import server_certificate
+from proxy.runtime.web import WebListener, address_of, bind
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_an_address_somebody_listens_on_is_refused(shared):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = address_of(taken)
+        with pytest.raises(UnavailableError, match=f"Cannot listen on {address}.*--listen"):
+            bind(address, "listen", shared=shared)
+
+
+def test_a_shared_address_is_for_those_who_share_it():
+    with bind("127.0.0.1:0", "listen", shared=True) as first:
+        first.listen()
+        with socket.socket() as worker:
+            worker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            worker.bind(first.getsockname())
+        with pytest.raises(UnavailableError):
+            bind(address_of(first), "listen", shared=True)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", "[::1]:0", "localhost:0"])
+def test_addresses_come_back_as_they_are_written(address):
+    with bind(address, "listen") as sock:
+        host, _, port = address_of(sock).rpartition(":")
+        assert host in {"127.0.0.1", "[::1]"}
+        assert int(port) > 0
+
+
+def test_a_name_nobody_knows_is_an_error_with_advice():
+    with pytest.raises(UnavailableError, match="--metrics"):
+        bind("no-such-host.invalid:1", "metrics")
+
+
+async def test_a_new_context_is_for_new_connections_and_old_ones_go_on(tmp_path):
+    authorities = Authorities.open(tmp_path, clock=SystemClock())
+    contexts: list[ssl.SSLContext] = []
+
+    def current() -> ssl.SSLContext:
+        return contexts[-1]
+
+    def make(name: str) -> None:
+        made = server_certificate(authorities, [name], clock=SystemClock())
+        contexts.append(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        contexts[-1].load_cert_chain(made.certificate, made.key)
+
+    async def hello(request: web.Request) -> web.Response:
+        return web.Response(text="hello")
+
+    make("old.example")
+    app = web.Application()
+    app.router.add_get("/", hello)
+    listener = WebListener(app, bind("127.0.0.1:0", "control"), current)
+    await listener.start()
+    client = ssl.create_default_context(cadata=authorities.bundle_pem().decode())
+    host, port = listener.address.split(":")
+    reader, writer = await asyncio.open_connection(
+        host, port, ssl=client, server_hostname="old.example"
+    )
+    make("new.example")
+    await listener.renew()
+
+    async with (
+        ClientSession() as session,
+        session.get(
+            f"https://{listener.address}/", ssl=client, server_hostname="new.example"
+        ) as answer,
+    ):
+        assert await answer.text() == "hello"
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert (await reader.read()).endswith(b"hello")
+    writer.close()
+    await writer.wait_closed()
+    await listener.stop()
+    with pytest.raises(OSError):
+        await asyncio.open_connection(host, port)
