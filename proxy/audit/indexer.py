@@ -87,6 +87,7 @@ class Indexer:
         self._tails: dict[str, JournalTail] = {}
         self._subscriptions: list[Subscription] = []
         self._wake = asyncio.Event()
+        self._one_pass = asyncio.Lock()
         self._measured = 0.0
         self._last_at = 0
 
@@ -122,9 +123,15 @@ class Indexer:
     async def catch_up(self) -> int:
         """Index everything that is durable now; returns how many rows were added.
 
-        Raises UnavailableError, CorruptJournalError and OSError; then no position has moved
-        without its rows.
+        May be called by several at once: each gets a pass that began after it asked. Raises
+        UnavailableError, CorruptJournalError and OSError; then no position has moved without its
+        rows.
         """
+        # Two passes at a time would read the same step and tell listeners twice.
+        async with self._one_pass:
+            return await self._pass()
+
+    async def _pass(self) -> int:
         await self._find_journals()
         added = 0
         for tail in list(self._tails.values()):

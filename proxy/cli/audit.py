@@ -5,15 +5,14 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from proxy.cli import audit_pages as pages
 from proxy.cli.audit_filter import Query, with_filter
-from proxy.cli.client import Client, path_of
 from proxy.cli.completion import complete_cluster
-from proxy.cli.connection import connect
+from proxy.cli.connection import connect, path_of
 from proxy.cli.context import DataDirOption, ViaOption
 from proxy.cli.moments import local
 from proxy.cli.output import (
@@ -29,6 +28,9 @@ from proxy.cli.output import (
     write,
 )
 from proxy.errors import InvalidInputError, KubewitnessError, UnavailableError
+
+if TYPE_CHECKING:
+    from proxy.cli.client import Client
 
 app = typer.Typer(help="Search, follow and export the audit log.", no_args_is_help=True)
 
@@ -83,7 +85,7 @@ def search(
         )
 
 
-def _found(client: Client, query: Query, limit: int) -> tuple[list[dict[str, Any]], bool, bool]:
+def _found(client: "Client", query: Query, limit: int) -> tuple[list[dict[str, Any]], bool, bool]:
     items: list[dict[str, Any]] = []
     cursor, complete = "", True
     while len(items) < limit:

@@ -24,7 +24,7 @@ class _Option:
     flags: tuple[str, ...]
     help: str
     many: bool = True
-    complete: Callable[[str], list[str]] | None = None
+    complete: Callable[..., list[str]] | None = None
 
 
 def _complete_class(incomplete: str) -> list[str]:

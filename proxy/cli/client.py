@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from proxy import __version__
 from proxy.errors import (
@@ -194,11 +194,6 @@ class Client:
                 "its log says more.",
             )
         return UnavailableError(f"{address} does not answer: {error}.", hint=self._server.start)
-
-
-def path_of(*segments: str) -> str:
-    """A path from segments that may hold anything."""
-    return "".join(f"/{quote(segment, safe='')}" for segment in segments)
 
 
 def _query(query: Mapping[str, object] | None) -> str:

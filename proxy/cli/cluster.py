@@ -5,9 +5,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from proxy.cli.client import path_of
 from proxy.cli.completion import complete_cluster
-from proxy.cli.connection import connect
+from proxy.cli.connection import connect, path_of
 from proxy.cli.context import DataDirOption, ViaOption
 from proxy.cli.output import Column, Format, say, show, to_json, to_yaml, visible, write
 from proxy.errors import InvalidInputError

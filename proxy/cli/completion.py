@@ -3,31 +3,30 @@
 Completion runs on every press of a key, so it waits a second at most and never prints.
 """
 
+import typer
+
 from proxy.errors import KubewitnessError
 
 
-def complete_cluster(incomplete: str) -> list[str]:
+def complete_cluster(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of clusters."""
-    return _names("/clusters", "name", incomplete)
+    return _names("/clusters", "name", ctx, incomplete)
 
 
-def complete_user(incomplete: str) -> list[str]:
+def complete_user(ctx: typer.Context, incomplete: str) -> list[str]:
     """Users who have a credential."""
-    return _names("/credentials", "user", incomplete)
+    return _names("/credentials", "user", ctx, incomplete)
 
 
-def complete_serial(incomplete: str) -> list[str]:
+def complete_serial(ctx: typer.Context, incomplete: str) -> list[str]:
     """Serials of credentials that have not ended."""
-    return _names("/credentials", "serial", incomplete)
+    return _names("/credentials", "serial", ctx, incomplete)
 
 
-def _names(path: str, member: str, incomplete: str) -> list[str]:
-    import click
-
+def _names(path: str, member: str, ctx: typer.Context, incomplete: str) -> list[str]:
     from proxy.cli.connection import connect
 
-    context = click.get_current_context(silent=True)
-    options = context.params if context is not None else {}
+    options = ctx.params
     try:
         client = connect(options.get("data_dir"), options.get("via"), timeout=1.0)
         items = client.get(path)["items"]

@@ -6,33 +6,40 @@
 """
 
 from pathlib import Path
-from typing import Any, Final
-
-import click
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from proxy.cli import context
-from proxy.cli.client import TIMEOUT, Client, Server
+from proxy.environment import variable
 from proxy.errors import InvalidInputError, NotFoundError, UnavailableError
+
+if TYPE_CHECKING:
+    # Imported when a command connects: TLS and HTTP are not needed for --help.
+    from proxy.cli.client import Client, Server
 
 _DEFAULT_PORT: Final = 9443
 
 
-def connect(data_dir: Path | None, via: str | None, *, timeout: float = TIMEOUT) -> Client:
+def connect(data_dir: Path | None, via: str | None, *, timeout: float = 30.0) -> "Client":
     """A client of the chosen control plane; nothing is sent yet.
 
     Raises NotFoundError when nothing is chosen, InvalidInputError when the choice is unusable.
     """
+    from proxy.cli.client import Client
+
     return Client(choose(data_dir, via), timeout)
 
 
-def choose(data_dir: Path | None, via: str | None) -> Server:
+def choose(data_dir: Path | None, via: str | None) -> "Server":
     """The server and the credential that `connect` uses."""
     if data_dir is not None and via is not None:
-        given = _given("data_dir"), _given("via")
-        if all(given):
-            raise InvalidInputError("--data-dir and --via name two servers; give one of them.")
-        if given[0]:
+        # What equals the environment came from there, and gives way to an option.
+        if str(data_dir) == variable("KUBEWITNESS_DATA_DIR"):
+            data_dir = None
+        elif via == variable("KUBEWITNESS_CONTEXT"):
             via = None
+        else:
+            raise InvalidInputError("--data-dir and --via name two servers; give one of them.")
     if via is None and data_dir is not None:
         return of_data_dir(data_dir)
     contexts = context.load()
@@ -45,14 +52,7 @@ def choose(data_dir: Path | None, via: str | None) -> Server:
     return of_context(contexts.find(name), contexts.path)
 
 
-def _given(parameter: str) -> bool:
-    current = click.get_current_context(silent=True)
-    if current is None:
-        return True
-    return current.get_parameter_source(parameter) is click.core.ParameterSource.COMMANDLINE
-
-
-def of_context(chosen: context.Context, path: Path) -> Server:
+def of_context(chosen: context.Context, path: Path) -> "Server":
     """The server of a context; one with a data directory and no key uses the one in there."""
     if chosen.data_dir is not None and not chosen.key:
         return of_data_dir(chosen.data_dir)
@@ -61,12 +61,12 @@ def of_context(chosen: context.Context, path: Path) -> Server:
     return _server(chosen, f"{path}: context {chosen.name!r}", start)
 
 
-def of_entry(entry: dict[str, Any], where: str) -> Server:
+def of_entry(entry: dict[str, Any], where: str) -> "Server":
     """The server of a mapping with the fields of a context, found at `where`."""
     return _server(context.decode(entry, "", where), where, "Is `kubewitness serve` running there?")
 
 
-def _server(chosen: context.Context, where: str, start: str) -> Server:
+def _server(chosen: context.Context, where: str, start: str) -> "Server":
     fields = {
         "server": chosen.server,
         "ca-data": chosen.ca,
@@ -76,6 +76,8 @@ def _server(chosen: context.Context, where: str, start: str) -> Server:
     missing = [field for field, value in fields.items() if not value]
     if missing:
         raise InvalidInputError(f"{where}: {', '.join(missing)} missing.")
+    from proxy.cli.client import Server
+
     host, port = split(chosen.server)
     return Server(host, port, chosen.ca, chosen.certificate, chosen.key, start)
 
@@ -93,7 +95,7 @@ def split(server: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def of_data_dir(path: Path) -> Server:
+def of_data_dir(path: Path) -> "Server":
     """The server that runs on this machine with `path`, and its own admin credential.
 
     Raises NotFoundError when `init` was not run there, UnavailableError when it cannot be read.
@@ -116,3 +118,8 @@ def of_data_dir(path: Path) -> Server:
     chosen = context.decode(entry, path.name, str(data.admin_context))
     start = f"Start it with `kubewitness serve --data-dir {path}`."
     return _server(chosen, str(data.admin_context), start)
+
+
+def path_of(*segments: str) -> str:
+    """A path from segments that may hold anything."""
+    return "".join(f"/{quote(segment, safe='')}" for segment in segments)

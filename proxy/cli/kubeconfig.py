@@ -4,17 +4,19 @@ The private key is made here and never leaves this machine; only a signing reque
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from proxy.cli.client import Client, path_of
 from proxy.cli.completion import complete_cluster, complete_serial, complete_user
-from proxy.cli.connection import connect
+from proxy.cli.connection import connect, path_of
 from proxy.cli.context import DataDirOption, ViaOption
 from proxy.cli.moments import local, until
 from proxy.cli.output import Column, Format, show, visible, write
 from proxy.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from proxy.cli.client import Client
 
 app = typer.Typer(help="Issue, list and revoke kubeconfigs.", no_args_is_help=True)
 
@@ -171,7 +173,7 @@ def revoke(
     _show(form, answer["items"], "Nothing to revoke: all of it had ended before.")
 
 
-def _whole_serial(client: Client, serial: str) -> str:
+def _whole_serial(client: "Client", serial: str) -> str:
     """A serial that a person may have cut short, as long as it is the only one."""
     serial = serial.lower()
     if len(serial) >= 30:

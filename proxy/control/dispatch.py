@@ -26,7 +26,7 @@ from proxy.authn.certificate import CertificateIdentity, identify
 from proxy.clock import rfc3339
 from proxy.control import permissions
 from proxy.control.problems import TooLargeError, UnauthenticatedError, problem_of, response
-from proxy.control.route import About, Act, Route
+from proxy.control.route import STREAM, About, Act, Route
 from proxy.control.services import Services
 from proxy.errors import DeniedError, InvalidInputError, KubewitnessError, UnavailableError
 from proxy.state.snapshot import Credential, Usage
@@ -239,8 +239,8 @@ def _answer(route: Route, result: Any) -> web.Response:  # noqa: ANN401  # typed
 
 
 def _refused(request: web.Request, error: Exception, audit_id: str) -> web.StreamResponse:
-    begun = request.get("stream")
-    if isinstance(begun, web.StreamResponse):
+    begun: web.StreamResponse | None = request.get(STREAM)
+    if begun is not None and begun.prepared:
         # Half a stream is out: the only honest end is one the client sees as broken.
         if request.transport is not None:
             request.transport.abort()

@@ -17,6 +17,8 @@ from proxy.state.snapshot import Credential
 Detail = dict[str, str | int | bool | list[str]]
 PREFIX: Final = "/api/v1"
 JSON: Final = "application/json"
+STREAM: Final = web.RequestKey("stream", web.StreamResponse)
+"""The answer of a request that has begun to stream: it can only be broken off from then on."""
 Q = TypeVar("Q")
 
 

@@ -12,7 +12,7 @@ from proxy.audit.indexer import Missed, Subscription
 from proxy.audit.query import Filter
 from proxy.audit.rows import EVENT, Row
 from proxy.control.hostile import csv_cell
-from proxy.control.route import Act, Route
+from proxy.control.route import STREAM, Act, Route
 from proxy.control.search import AuditQuery, about_query, caught_up, filter_of, item_of
 
 PAGE: Final = 1000
@@ -88,9 +88,9 @@ async def tail(act: Act) -> web.StreamResponse:
     """The last events, and then each new one as it happens (server-sent events)."""
     query, services = act.query_as(TailQuery), act.services
     given = filter_of(query, services.clock.now())
+    await caught_up(act)
     # Subscribed before the last ones are read, so that nothing falls between the two.
     with services.indexer.subscribe(given) as subscription:
-        await caught_up(act)
         page = await services.index.search(given, limit=query.last) if query.last else None
         rows = list(reversed(page.rows)) if page is not None else []
         shown = {(row.writer, row.seq) for row in rows}
@@ -156,7 +156,7 @@ async def _begin(act: Act, media: str, disposition: str = "") -> web.StreamRespo
     if disposition:
         stream.headers["Content-Disposition"] = disposition
     # From here on an error can only be told by breaking off; see `dispatch`.
-    act.request["stream"] = stream
+    act.request[STREAM] = stream
     await stream.prepare(act.request)
     return stream
 

@@ -10,13 +10,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from proxy.audit.event import (
+    Call,
+    ObjectRef,
+    Progress,
+    ResponseStatus,
+    Stage,
+    User,
+    describe,
+    new_id,
+    stage,
+)
 from proxy.audit.indexer import Indexer
 from proxy.audit.port import JournalUnavailableError
 from proxy.audit.sqlite import SqliteIndex
 from proxy.audit.writer import JournalWriter
 from proxy.cli.client import Client, Server
 from proxy.cli.connection import of_data_dir
-from proxy.clock import SystemClock
+from proxy.clock import SystemClock, rfc3339
 from proxy.control.app import build
 from proxy.control.services import Services
 from proxy.data_dir import DataDir
@@ -82,7 +93,8 @@ class WatchedJournal:
         self.refuse_after: int | None = None
         """Refuse once so many more records were taken."""
 
-    def append(self, body: bytes) -> Future[int]:
+    def append(self, body: bytes, *, urgent: bool = True) -> Future[int]:
+        del urgent
         if self.refuse_after is not None:
             self.refuse_after -= 1
             if self.refuse_after < 0:
@@ -124,10 +136,14 @@ class Plane:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.run(self._stack.aclose())
+        self.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def stop(self) -> None:
+        """Stop serving; a second time does nothing."""
+        self.run(self._stack.aclose())
 
     async def _start(self) -> None:
         settings, data, clock = Settings(data_dir=self.data.path), self.data, self.clock
@@ -202,6 +218,26 @@ class Plane:
         await self.services.store.record_credential(credential)
         await self.services.watcher.refresh()
 
+    def call(self, code: int | None = 200, **given: Any) -> str:
+        """Record a call as the gateway does, durable on return; its audit id."""
+        call = a_call(**given)
+        self.run(self._append(self.bodies(code, call)))
+        return call.audit_id
+
+    def bodies(self, code: int | None = 200, call: Call | None = None) -> list[bytes]:
+        """The events of a call; without a code it has not ended."""
+        described, now = describe(call or a_call()), self.clock.now()
+        bodies = [stage(described, Stage.REQUEST_RECEIVED, now)]
+        if code is not None:
+            progress = Progress(
+                ResponseStatus(code), bytes_out=2048, upstream_micros=800, total_micros=1500
+            )
+            bodies.append(stage(described, Stage.RESPONSE_COMPLETE, now, progress))
+        return bodies
+
+    async def _append(self, bodies: list[bytes]) -> None:
+        await asyncio.gather(*map(self.journal.append, bodies))
+
     def events(self, action: str = "") -> list[dict[str, Any]]:
         """Durable system events, oldest first."""
         return [item for item in self.journal.durable if not action or item.get("action") == action]
@@ -214,3 +250,24 @@ def _server_files(cert: Path, key: Path, trust: Path) -> Any:
     if "trust_files" in fields:
         return ServerFiles(cert=cert, key=key, trust=trust.read_bytes, trust_files=lambda: [trust])  # type: ignore[call-arg,arg-type]
     return ServerFiles(cert=cert, key=key, trust=trust)
+
+
+def a_call(**given: Any) -> Call:
+    """A plain `kubectl get pod web-0` of alice, with what a test wants to differ."""
+    now = SystemClock().now()
+    members: dict[str, Any] = {
+        "audit_id": new_id(now),
+        "request_received_timestamp": rfc3339(now),
+        "source_ips": ("10.0.0.1",),
+        "user": User("alice", groups=("dev",)),
+        "verb": "get",
+        "http_method": "GET",
+        "request_uri": "/api/v1/namespaces/shop/pods/web-0",
+        "cluster": "prod",
+        "call_class": "read",
+        "object_ref": ObjectRef("pods", "shop", "web-0", "", "v1"),
+        "tool": "kubectl",
+        "kubectl_command": "kubectl get",
+        "kubectl_session": "5f0c",
+    }
+    return Call(**(members | given))

@@ -1,0 +1,63 @@
+"""Commands run as a person runs them, against a control plane in a thread."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from proxy.cli.app import run
+from tests.control.plane import Plane
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Command(Protocol):
+    """`command("cluster", "list")` with the data directory of the plane, unless `direct`."""
+
+    def __call__(self, *arguments: str, direct: bool = False) -> Done: ...
+
+
+@pytest.fixture
+def plane(tmp_path: Path) -> Iterator[Plane]:
+    running = Plane(tmp_path / "data")
+    with running:
+        yield running
+
+
+@pytest.fixture
+def stop(plane: Plane) -> Callable[[], None]:
+    """Stop the control plane before the test ends."""
+    return plane.stop
+
+
+@pytest.fixture
+def command(
+    plane: Plane, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Command:
+    for name in (
+        "KUBEWITNESS_DATA_DIR",
+        "KUBEWITNESS_CONTEXT",
+        "KUBECONFIG",
+        "KUBERNETES_EXEC_INFO",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("KUBEWITNESS_CONFIG", str(plane.data.path / "no-contexts.yaml"))
+    monkeypatch.setenv("COLUMNS", "400")
+
+    def invoke(*arguments: str, direct: bool = False) -> Done:
+        capsys.readouterr()
+        given = list(arguments) if direct else [*arguments, "--data-dir", str(plane.data.path)]
+        code = run(given)
+        said = capsys.readouterr()
+        return Done(code, said.out, said.err)
+
+    return invoke
