@@ -90,7 +90,7 @@ class Metrics:
         self.journal_ok = Gauge(
             "kubewitness_journal_ok",
             "1 while records can be made durable, 0 when calls are refused.",
-            multiprocess_mode="min",
+            multiprocess_mode="livemin",
             registry=registry,
         )
         self.index_lag_records = Gauge(

@@ -1,0 +1,74 @@
+"""The rules of the house, as tests: layers, sizes, the map, and a test file for each module."""
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.write_tables import MAP, ROOT, first_sentence, map_text, modules
+
+MOST_LINES = 400
+"""Of a module; beyond, it does two things."""
+UNTESTED = ROOT / "tests" / "untested_modules.txt"
+MODULES = modules()
+IDS = [path.relative_to(ROOT).as_posix() for path in MODULES]
+
+
+def test_imports_go_one_way():
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 0 broken" in done.stdout
+
+
+def test_the_map_is_the_tree():
+    assert MAP.read_text() == map_text(), "run `make docs`"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=IDS)
+def test_each_module_says_what_it_is_and_stays_readable(path):
+    lines = path.read_text().splitlines()
+    assert len(lines) <= MOST_LINES
+    if lines:
+        assert first_sentence(path).endswith((".", ":")), "a docstring that begins with a sentence"
+
+
+def untested() -> set[str]:
+    found = set()
+    for path in MODULES:
+        relative = path.relative_to(ROOT / "proxy")
+        test = ROOT / "tests" / relative.parent / f"test_{path.name}"
+        if path.name != "__init__.py" and not test.exists():
+            found.add(relative.as_posix())
+    return found
+
+
+def test_each_module_has_its_tests():
+    excused = {line for line in UNTESTED.read_text().splitlines() if not line.startswith("#")}
+    assert untested() - excused == set(), "write tests/<package>/test_<module>.py"
+    assert excused - untested() == set(), "has its tests now, or is gone: take it from the list"
+
+
+def test_dependencies_say_why_they_are_there():
+    text = (ROOT / "pyproject.toml").read_text()
+    section = text.split("\ndependencies = [\n")[1].split("\n]")[0].splitlines()
+    for before, line in itertools.pairwise(section):
+        if line.strip().startswith('"'):
+            assert before.strip().startswith("#"), f"{line.strip()} needs a comment above it"
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_requirements_are_pinned_by_hash_and_name_no_registry(name):
+    text = (ROOT / name).read_text()
+    pins = [line for line in text.splitlines() if "==" in line]
+    assert pins
+    assert text.count("--hash=sha256:") >= len(pins)
+    assert "://" not in text
+    assert "index-url" not in text

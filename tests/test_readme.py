@@ -1,0 +1,62 @@
+"""What README.md says is what the code does."""
+
+import re
+
+import pytest
+
+from proxy.cli.app import run
+from proxy.cli.settings_table import rows
+from tests.write_tables import README, ROOT, metrics, readme_text
+
+
+def test_the_tables_are_those_of_the_code():
+    assert README.read_text() == readme_text(), "run `make docs`"
+
+
+@pytest.mark.parametrize("marker", ["settings", "metrics"])
+def test_the_tables_have_their_place(marker):
+    assert f"<!-- {marker} -->" in README.read_text()
+    assert f"<!-- /{marker} -->" in README.read_text()
+
+
+def test_every_setting_is_documented():
+    text = README.read_text()
+    assert [row.name for row in rows() if f"| `{row.name}` |" not in text] == []
+
+
+def test_every_metric_is_documented():
+    text = README.read_text()
+    names = [name for name, *_ in metrics()]
+    assert len(names) > 15
+    assert [name for name in names if f"| `{name}` |" not in text] == []
+
+
+def commands() -> list[str]:
+    """Every `kubewitness …` line of a code block, without its comment."""
+    blocks = re.findall(r"^```[a-z]*\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    return sorted({line for line in lines if line.startswith("kubewitness ")})
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_command_it_shows_exists(line, capsys):
+    words = line.split()[1:]
+    nouns = []
+    for word in words:
+        if word.startswith("-") or not word.isalpha() or not word.islower():
+            break
+        nouns.append(word)
+    # Deepest first: what follows a command is an argument.
+    while nouns and run([*nouns, "--help"]) != 0:
+        nouns.pop()
+    said = capsys.readouterr().out
+    assert nouns, line
+    for flag in re.findall(r"--[a-z-]+", line):
+        assert flag in said, f"{flag} of: {line}"
+
+
+def test_every_make_target_it_shows_exists():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"`?make ([a-z0-9]+)", README.read_text()))
+    assert targets
+    assert [target for target in targets if f"\n{target}:" not in makefile] == []
