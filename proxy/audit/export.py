@@ -14,6 +14,7 @@ import msgspec
 import yaml
 
 from proxy.audit.event import API_VERSION
+from proxy.audit.journal import UNREADABLE
 from proxy.audit.rows import Row
 
 COLUMNS: Final = (
@@ -59,7 +60,7 @@ def event(row: Row) -> dict[str, Any]:
     """The event of a row as audit.k8s.io/v1 has it; an unreadable line stands as text."""
     try:
         document: dict[str, Any] = msgspec.json.decode(row.line, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return {"kind": row.kind, "line": row.line.decode("utf-8", "backslashreplace")}
     for member in _OWN:
         document.pop(member, None)

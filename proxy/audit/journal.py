@@ -37,6 +37,8 @@ _NAME = re.compile(r"(\d{6,})-(\d{6,})\.jsonl")
 _HEADER: Final = b'{"kind":"JournalHeader",'
 _TRAILER: Final = b'\n{"kind":"Batch",'
 _SEAL: Final = b'{"kind":"JournalSeal",'
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError)
+"""What decoding a line that is not ours can raise."""
 # Longest header or trailer line we write, several times over; bounds a search through garbage.
 _LINE_LIMIT: Final = 4096
 
@@ -166,7 +168,7 @@ def read_header(data: bytes) -> tuple[Header, int] | None:
         return None
     try:
         header = _decode_header(data[:end])
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise CorruptJournalError(f"the first line is not a journal header: {error}") from error
     if header.version != VERSION:
         raise CorruptJournalError(
@@ -202,7 +204,7 @@ def read_seal(data: bytes, position: int) -> Seal | None:
         return None
     try:
         return _decode_seal(data[position:end])
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 
@@ -237,7 +239,7 @@ def last_trailer(data: bytes) -> Trailer | None:
         if stop >= 0:
             try:
                 return _decode_trailer(data[at + 1 : stop])
-            except msgspec.DecodeError:
+            except UNREADABLE:
                 continue
     return None
 
@@ -257,7 +259,7 @@ def _trailer_at(data: bytes, newline: int) -> Found | None:
         return None
     try:
         trailer = _decode_trailer(data[newline + 1 : stop])
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
     end = newline + 1
     count = trailer.last - trailer.first + 1

@@ -32,6 +32,7 @@ from proxy.audit.event import (
 )
 from proxy.audit.journal import (
     GENESIS,
+    UNREADABLE,
     CorruptJournalError,
     Found,
     Header,
@@ -52,6 +53,7 @@ from proxy.clock import rfc3339
 _SEQ_AT: Final = len(b'{"seq":')
 _SALT: Final = len(b',"salt":"') + 32 + len(b'",')
 _EVENT: Final = f'"kind":"Event","apiVersion":"{API_VERSION}","level":"Metadata","stage":"'.encode()
+_NOT_CALLS: Final = (b'"kind":"SystemEvent"', b'"kind":"ConnectionEvent"')
 _TIME: Final = b'","stageTimestamp":"'
 _ID: Final = b'"auditID":"'
 _ID_LENGTH: Final = 36
@@ -256,7 +258,8 @@ def track(data: bytes, found: Found, open_calls: dict[bytes, bytes]) -> None:
         at = start + stage_at
         letter = data[at + 8 : at + 9]  # Request[R]eceived, Response[C]omplete, Response[S]tarted
         if not starts(_EVENT, start + event_at):
-            pass
+            if not starts(_NOT_CALLS, start + event_at):
+                _track_line(data[start:stop], open_calls)
         elif letter == b"e" and starts(_ID, at + _INTENT_ID - len(_ID)):
             open_calls[data[at + _INTENT_ID : at + _INTENT_ID + _ID_LENGTH]] = data[start:stop]
         elif letter == b"C" and starts(_ID, at + _OUTCOME_ID - len(_ID)):
@@ -272,7 +275,10 @@ def _track_slowly(data: bytes, found: Found, open_calls: dict[bytes, bytes]) -> 
 
 
 def _track_line(line: bytes, open_calls: dict[bytes, bytes]) -> None:
-    stub = _decode_stub(line)
+    try:
+        stub = _decode_stub(line)
+    except UNREADABLE:
+        return  # an intact batch holds what was appended; such a record opens no call
     if stub.kind != "Event":
         return
     if stub.stage == Stage.REQUEST_RECEIVED:

@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from proxy.audit.rows import Row
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 metadata = MetaData()
 
@@ -91,7 +91,8 @@ def _finished(name: str, *columns: str, only: str = "") -> None:
 
 _finished("time", "at")
 _finished("user", "username", "at")
-_finished("object", "cluster", "namespace", "resource", "name", "at")
+_finished("object", "name", "namespace", "resource", "cluster", "at")
+_finished("namespace", "namespace", "at")
 _finished("resource", "resource", "at")
 _finished("source", "source_key", "at")
 _finished("failure", "code", "at", only=FAILED)

@@ -4,8 +4,9 @@ What a search shows comes in two parts: events that are the last word, which hav
 own, and the latest events of open calls, which are few. They are asked for separately.
 """
 
+import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
@@ -39,9 +40,11 @@ from proxy.audit.store import By
 
 Condition = ColumnElement[bool]
 
-_EFFECTS = frozenset({"mutate", "privileged", "stream"})
-_ERROR = 400
-COUNTED: dict[By, str] = {
+_SURROGATES: Final = 0xD800
+_AFTER_SURROGATES: Final = 0xE000
+_EFFECTS: Final = frozenset({"mutate", "privileged", "stream"})
+_ERROR: Final = 400
+COUNTED: Final[dict[By, str]] = {
     "user": "username",
     "cluster": "cluster",
     "verb": "verb",
@@ -79,7 +82,7 @@ def conditions(given: Filter) -> list[Condition]:
     if wanted.resources:
         found.append(or_(*map(_resource, wanted.resources)))
     if wanted.codes:
-        found.append(or_(*(column.code.between(low, high) for low, high in wanted.codes)))
+        found.append(or_(*(_between(column.code, low, high) for low, high in wanted.codes)))
     if wanted.networks:
         found.append(or_(*(column.source_key.between(*network) for network in wanted.networks)))
     if wanted.text:
@@ -151,8 +154,24 @@ def _texts(wanted: Parsed) -> Iterator[Condition]:
         either: list[Condition] = []
         if exact:
             either.append(column.in_(sorted(exact)))
-        either += [func.substr(column, 1, len(prefix)) == prefix for prefix in prefixes]
+        either += [_begins(column, prefix) for prefix in prefixes]
         yield or_(*either)
+
+
+def _begins(column: ColumnElement[str], prefix: str) -> Condition:
+    """A range, so that an index serves; texts must compare by code point (PostgreSQL: "C")."""
+    if not prefix:
+        return true()
+    last = ord(prefix[-1])
+    if last == sys.maxunicode:
+        return func.substr(column, 1, len(prefix)) == prefix
+    after = chr(_AFTER_SURROGATES if last + 1 == _SURROGATES else last + 1)
+    return and_(column >= prefix, column < prefix[:-1] + after)
+
+
+def _between(column: ColumnElement[int], low: int, high: int) -> Condition:
+    """One value is asked for as such: then an index by it and time is in order."""
+    return column == low if low == high else column.between(low, high)
 
 
 def _hints(given: Filter, wanted: Parsed) -> Iterator[Condition]:

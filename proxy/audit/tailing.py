@@ -25,7 +25,7 @@ from proxy.audit.store import Position
 
 _log = structlog.get_logger(__name__)
 
-_CHUNK: Final = 512 * 1024
+_CHUNK: Final = 1024 * 1024
 """Bytes read at a time; a batch that is larger is read whole."""
 START: Final = Position("", 0, 0)
 

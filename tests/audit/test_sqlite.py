@@ -30,7 +30,7 @@ from proxy.audit.store import Position
 from proxy.clock import rfc3339
 from tests.audit.journals import NOW
 
-USERS = ["alice", "Alice", "bob", "b*b", "system:x", "é", "a\u0000b", ""]
+USERS = ["alice", "Alice", "bob", "b*b", "system:x", "é\ud7ff", "é\U0010ffffx", "a\u0000b", ""]
 GROUPS = ["dev", "de", "a,b", "new\nline", "back\\nslash", '","']
 CLUSTERS = ["prod", "stage"]
 NAMESPACES = ["", "shop", "Shop", "kube-system"]
