@@ -16,8 +16,8 @@ from proxy.settings import Settings
 DIRECTORY: Final = Path(".demo")
 _SANDBOX_TRIES: Final = (
     ("{kubectl} --namespace shop get pods", "a look"),
-    ("{kubectl} --namespace shop scale deployment web --replicas 3", "a change"),
     ("{kubectl} --namespace shop exec deploy/web -- ls", "a command in a pod"),
+    ("{kubectl} --namespace shop scale deployment web --replicas 3", "a change"),
 )
 _CONTEXT_TRIES: Final = (
     ("{kubectl} get namespaces", "a list"),

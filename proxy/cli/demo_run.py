@@ -5,6 +5,7 @@ What it does to the proxy it does as a person would: through the control plane, 
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ from proxy.errors import InvalidInputError, KubewitnessError
 from proxy.runtime.process import Stop
 from proxy.runtime.serve import Started, serve
 from proxy.sandbox.cluster import Sandbox
+from proxy.sandbox.kinds import POD
 from proxy.settings import Settings
 from proxy.tasks import spawn
 from proxy.upstream.access import read_access
@@ -33,6 +35,8 @@ TTL: Final = "8h"
 LEAST_LEFT: Final = timedelta(hours=1)
 """A kubeconfig that ends sooner is replaced at the start."""
 SANDBOX: Final = "sandbox"
+POD_START: Final = 5.0
+"""Seconds the sandbox's pods get to start; afterwards it is ready without them."""
 
 
 async def run(state: DemoState, settings: Settings, context: str) -> None:
@@ -49,14 +53,19 @@ async def run(state: DemoState, settings: Settings, context: str) -> None:
             sandbox = Sandbox(data.path / "sandbox.json", token=state.token)
             await sandbox.start(LOOPBACK, state.ports["sandbox"])
             own = yaml.safe_dump(sandbox.kubeconfig()).encode()
-        await _serve(state, settings, context, own, stop)
+        await _serve(state, settings, context, own, stop, sandbox)
     finally:
         if sandbox is not None:
             await sandbox.stop()
 
 
 async def _serve(
-    state: DemoState, settings: Settings, context: str, own: bytes, stop: Stop
+    state: DemoState,
+    settings: Settings,
+    context: str,
+    own: bytes,
+    stop: Stop,
+    sandbox: Sandbox | None,
 ) -> None:
     introductions: list[asyncio.Task[None]] = []
     failures: list[KubewitnessError] = []
@@ -69,6 +78,7 @@ async def _serve(
             failures.append(error)
             stop.ask("the demo could not be prepared")
         else:
+            await _pods_run(sandbox)
             say_ready(path, settings, context=context, group=GROUP)
 
     def started(what: Started) -> None:
@@ -79,6 +89,17 @@ async def _serve(
     await asyncio.gather(*introductions)
     if failures:
         raise failures[0]
+
+
+async def _pods_run(sandbox: Sandbox | None) -> None:
+    """Wait until the sandbox's first pods run, so that the printed commands find them."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(POD_START):
+            while sandbox is not None:
+                pods = sandbox.registry.store.items(POD)
+                if pods and all(pod["status"].get("phase") == "Running" for pod in pods):
+                    return
+                await asyncio.sleep(0.02)
 
 
 def _prepare(state: DemoState, settings: Settings, cluster: str, own: bytes) -> Path:

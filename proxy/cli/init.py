@@ -30,6 +30,10 @@ def command(settings: Settings) -> None:
         data.require()
         say_present(data)
         return
+    from proxy import logs
+
+    # What a person should know is said below; the parts log the rest.
+    logs.configure("warning")
     initialise(settings)
     path = add_context(data, settings)
     say_made(data, path)

@@ -1,0 +1,53 @@
+"""`kubewitness doctor`: its forms, its exit codes, and the clusters of a running proxy."""
+
+import json
+
+import pytest
+
+from proxy.cli.app import run
+from tests.runtime.processes import initialised, own_environment, start
+
+__all__ = ["own_environment", "start"]
+
+
+@pytest.fixture
+def settings(tmp_path, own_environment):
+    from proxy import logs
+
+    logs.configure("warning")
+    return initialised(tmp_path / "data")
+
+
+def free(settings) -> list[str]:
+    """Options that name no port somebody else may have."""
+    addresses = [f"--{name}=127.0.0.1:0" for name in ("listen", "control", "metrics")]
+    return ["--data-dir", str(settings.data_dir), *addresses]
+
+
+@pytest.mark.parametrize(
+    ("harm", "code", "status"), [(False, 0, "ok"), (True, 1, "failed")], ids=["healthy", "broken"]
+)
+def test_the_exit_code_says_whether_it_is_fit(settings, capsys, harm, code, status):
+    if harm:
+        (settings.data_dir / "pki" / "ca.key").chmod(0o644)
+    assert run(["doctor", *free(settings), "-o", "json"]) == code
+    findings = {item["check"]: item for item in json.loads(capsys.readouterr().out)}
+    assert findings["permissions"]["status"] == status
+
+
+def test_a_table_for_people(settings, capsys):
+    assert run(["doctor", *free(settings)]) == 0
+    assert capsys.readouterr().out.startswith("STATUS")
+
+
+def test_forms_that_make_no_sense_are_refused(settings, capsys):
+    assert run(["doctor", *free(settings), "-o", "name"]) == 2
+    assert "Use table, json or yaml" in capsys.readouterr().err
+
+
+def test_a_running_proxy_is_asked_for_its_clusters(settings, start, capsys):
+    start("serve", *free(settings)).wait_for("kubewitness is ready")
+    assert run(["doctor", *free(settings), "-o", "json"]) == 0
+    findings = {item["check"]: item for item in json.loads(capsys.readouterr().out)}
+    assert findings["serve"]["message"] == "serve is running on this directory"
+    assert findings["control-plane"]["status"] == "ok"
