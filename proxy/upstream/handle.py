@@ -23,6 +23,8 @@ _EARLY: Final = 0.2
 """Share of a credential's remaining life that is left when it is replaced…"""
 _EARLIEST: Final = 300.0
 """…but no sooner than this many seconds before its end."""
+_SOONEST: Final = 5.0
+"""Seconds between two renewals at least."""
 _RETRY: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds between attempts while a credential cannot be obtained; the last one repeats."""
 _POKE_GAP: Final = 10.0
@@ -90,7 +92,8 @@ class TargetHandle:
         login = self._login
         if login.expires is not None:
             left = login.expires - self._clock.now()
-            return max(left - min(_EARLIEST, left * _EARLY), 1.0)
+            # Never in a tight loop, also when a plugin hands out what has ended already.
+            return max(left - min(_EARLIEST, left * _EARLY), _SOONEST)
         return login.again_after
 
     async def _wait(self, seconds: float | None) -> None:

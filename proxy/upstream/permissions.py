@@ -91,6 +91,7 @@ async def check(target: Target, *, clock: Clock) -> ClusterCheck:
     Raises ClusterUnreachableError when it does not answer or does not accept the account.
     """
     async with _Questions.to(target) as ask:
+        certificate_expires = await ask.certificate_end()
         version = await ask.get("/version")
         started = clock.monotonic()
         await ask.get("/version")
@@ -110,7 +111,7 @@ async def check(target: Target, *, clock: Clock) -> ClusterCheck:
             server=str(ask.base),
             version=str(version.get("gitVersion", "")),
             latency=latency,
-            certificate_expires=ask.certificate_expires,
+            certificate_expires=certificate_expires,
             excess=tuple(dict.fromkeys(excess)),
             missing=tuple(missing),
         )
@@ -148,7 +149,6 @@ class _Questions:
         host = f"[{target.host}]" if ":" in target.host else target.host
         scheme = "http" if target.tls is None else "https"
         self.base = URL(f"{scheme}://{host}:{target.port}{target.base_path.decode()}", encoded=True)
-        self.certificate_expires: float | None = None
 
     @classmethod
     @asynccontextmanager
@@ -197,7 +197,6 @@ class _Questions:
                 allow_redirects=False,
                 server_hostname=self._target.server_hostname,
             ) as response:
-                self._see_certificate(response)
                 answer = await response.content.read(_LARGEST)
                 while more := await response.content.read(_LARGEST - len(answer) + 1):
                     answer += more
@@ -217,13 +216,30 @@ class _Questions:
         except msgspec.DecodeError as error:
             raise self._error(f"what it answered to {path} is not JSON") from error
 
-    def _see_certificate(self, response: aiohttp.ClientResponse) -> None:
-        transport = response.connection.transport if response.connection is not None else None
-        tls = transport.get_extra_info("ssl_object") if transport is not None else None
-        der = tls.getpeercert(binary_form=True) if tls is not None else None
-        if der:
-            ends = x509.load_der_x509_certificate(der).not_valid_after_utc
-            self.certificate_expires = ends.timestamp()
+    async def certificate_end(self) -> float | None:
+        """When the server's certificate ends; asked on a connection of its own."""
+        target = self._target
+        if target.tls is None:
+            return None
+        try:
+            async with asyncio.timeout(_SECONDS):
+                _, writer = await asyncio.open_connection(
+                    target.host,
+                    target.port,
+                    ssl=target.tls,
+                    server_hostname=target.server_hostname or target.host,
+                )
+        except TimeoutError as error:
+            raise self._error(f"no TLS handshake within {_SECONDS:g} s") from error
+        except ssl.SSLCertVerificationError as error:
+            raise self._error(f"its certificate is not trusted: {error.verify_message}") from error
+        except OSError as error:
+            raise self._error(f"cannot connect: {error.strerror or error}") from error
+        try:
+            der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        finally:
+            writer.transport.abort()
+        return x509.load_der_x509_certificate(der).not_valid_after_utc.timestamp()
 
     def _error(self, why: str) -> ClusterUnreachableError:
         return ClusterUnreachableError(f"Cluster {self._target.name!r} at {self.base}: {why}.")

@@ -41,10 +41,11 @@ def client_context(
 def _ca_text(ca_pem: bytes | None) -> str | None:
     if ca_pem is None:
         return None
-    text = ca_pem.decode("ascii", "replace")
+    text = ca_pem.decode("latin-1")
     try:
-        ssl.create_default_context(cadata=text)
-    except (ssl.SSLError, ValueError) as error:
+        # An empty text would mean the machine's trust store instead of nobody.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except (ssl.SSLError, ValueError, TypeError) as error:
         raise AccessError("certificate-authority is not a certificate in PEM.") from error
     return text
 
