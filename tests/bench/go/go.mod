@@ -1,0 +1,3 @@
+module kubewitness.io/bench
+
+go 1.25
