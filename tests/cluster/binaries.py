@@ -23,6 +23,8 @@ ADDONS = "addons"
 OLDER = "kubectl-older"
 
 _COMPONENT_VERSION = "k8s.io/component-base/version"
+# Goes into the User-Agent.
+_CLIENT_VERSION = "k8s.io/client-go/pkg/version"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ def _stamp(version: str) -> tuple[str, ...]:
         f"{_COMPONENT_VERSION}.gitVersion={version}",
         f"{_COMPONENT_VERSION}.gitMajor={major}",
         f"{_COMPONENT_VERSION}.gitMinor={minor}",
+        f"{_CLIENT_VERSION}.gitVersion={version}",
+        f"{_CLIENT_VERSION}.gitCommit=unknown",
     )
 
 

@@ -83,6 +83,11 @@ def second_kubeconfig(cluster: Cluster) -> Path:
     return cluster.second_kubeconfig
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Compare the records last, when there is something in them."""
+    items.sort(key=lambda item: item.path.name == "test_record.py")
+
+
 def find_program(name: str) -> Path:
     """A client by its name: of our cluster, of the machine, or built now."""
     own = os.environ.get("CLUSTER_BIN")
@@ -134,6 +139,14 @@ def proxied_kubeconfig(proxy: Proxy, user: str) -> Path:
 def kubeconfig(request: pytest.FixtureRequest) -> Path:
     """The kubeconfig for the way of this test."""
     return Path(request.getfixturevalue(f"{request.param}_kubeconfig"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def discovery_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Clients cache what they discover here, and not in the home of who runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECACHEDIR", str(tmp_path_factory.mktemp("discovery")))
+        yield
 
 
 @pytest.fixture
