@@ -7,7 +7,7 @@ back, and both connections end. Taps see every byte before it is passed on.
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from proxy.audit.event import ResponseStatus
 from proxy.gateway.connection import ClientConnection
@@ -18,6 +18,8 @@ from proxy.kube.headers import response_headers
 from proxy.upstream.connection import ResponseHead, UpstreamConnection
 from proxy.upstream.pool import Pool
 from proxy.upstream.request_head import encode
+
+_MICROS: Final = 1_000_000
 
 Tap = Callable[[bytes], None]
 """Sees bytes of one direction, in order, before they are forwarded."""
@@ -89,10 +91,13 @@ async def open_tunnel(intended: Intended, pool: Pool) -> tuple[UpstreamConnectio
     upstream = await pool.connect(target)
     opened = False
     try:
-        routed.received.record.forwarded = True
+        record = routed.received.record
+        begun = record.elapsed
+        record.forwarded = True
         response = await upstream.request(
             request.method, encode(request.method, target.base_path + routed.path, headers)
         )
+        record.upstream_micros = int((record.elapsed - begun) * _MICROS)
         opened = True
         return upstream, response
     finally:
