@@ -231,8 +231,8 @@ def who(
             item["user"] or "-",
             item["calls"],
             ", ".join(f"{verb} {count}" for verb, count in sorted(item["verbs"].items())),
-            local(item["firstSeen"], today=True),
-            local(item["lastSeen"], today=True),
+            local(item["firstSeen"], short=True),
+            local(item["lastSeen"], short=True),
             "" if item["lastStatus"] is None else item["lastStatus"],
         )
         for item in items

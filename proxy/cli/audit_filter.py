@@ -31,6 +31,10 @@ def _complete_class(incomplete: str) -> list[str]:
     return [name for name in CLASSES if name.startswith(incomplete)]
 
 
+def _complete_kind(incomplete: str) -> list[str]:
+    return [name for name in ("call", "connection", "system") if name.startswith(incomplete)]
+
+
 _OPTIONS: Final = (
     _Option("since", ("--since",), "From: 24h, 7d, today, 21:00, '2026-11-23 21:00', or RFC 3339.", many=False),
     _Option("until", ("--until",), "Until, written likewise.", many=False),
@@ -46,6 +50,7 @@ _OPTIONS: Final = (
     _Option("source", ("--source",), "Address or network the call came from."),
     _Option("tool", ("--tool",), "Tool: kubectl, helm, k9s …"),
     _Option("session", ("--session",), "kubectl session: all calls of one command."),
+    _Option("kind", ("--kind",), "call (the default), connection (failed ones) or system.", complete=_complete_kind),
     _Option("command", ("--command",), "kubectl command, such as `kubectl delete`."),
 )  # fmt: skip
 

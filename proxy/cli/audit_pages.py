@@ -7,22 +7,25 @@ from proxy.cli.moments import local
 from proxy.cli.output import Column, visible
 
 COLUMNS: Final = (
-    Column("time", 8),
-    Column("user", 6),
-    Column("cluster", 5, 2),
-    Column("verb", 4),
-    Column("object", 14),
-    Column("namespace", 6, 1),
-    Column("status", 6),
+    Column("time", 14),
+    Column("user", 8),
+    Column("cluster", 8, 2),
+    Column("verb", 6),
+    Column("object", 20),
+    Column("namespace", 8, 1),
+    Column("status", 7),
     Column("duration", 8, 4, right=True),
-    Column("tool", 8, 3),
+    Column("tool", 14, 3),
 )
+"""At 80 cells all but duration and tool are there."""
 
 
 def row(call: Mapping[str, Any]) -> tuple[str, ...]:
-    """The cells of a call."""
+    """The cells of a call, or of what else was recorded."""
+    if call.get("kind") in _OTHER:
+        return _OTHER[call["kind"]](call)
     return (
-        local(_text(call, "requestReceivedTimestamp"), today=True),
+        local(_text(call, "requestReceivedTimestamp"), short=True),
         who(call),
         _text(call, "cluster"),
         _text(call, "verb"),
@@ -32,6 +35,22 @@ def row(call: Mapping[str, Any]) -> tuple[str, ...]:
         duration(_number(call, "totalMicros")) if "responseStatus" in call else "",
         _text(call, "kubectlCommand") or _text(call, "tool"),
     )
+
+
+def _system_row(event: Mapping[str, Any]) -> tuple[str, ...]:
+    when = local(_text(event, "stageTimestamp"), short=True)
+    outcome = _text(event, "outcome") or "ok"
+    action, target = _text(event, "action"), _text(event, "target")
+    return (when, _text(event, "actor") or "-", "", action, target, "", outcome, "", "")
+
+
+def _connection_row(event: Mapping[str, Any]) -> tuple[str, ...]:
+    when = local(_text(event, "stageTimestamp"), short=True)
+    source = ", ".join(event.get("sourceIPs", []))
+    return (when, "-", "", "connect", source, "", _text(event, "reason"), "", "")
+
+
+_OTHER: Final = {"SystemEvent": _system_row, "ConnectionEvent": _connection_row}
 
 
 def who(call: Mapping[str, Any]) -> str:

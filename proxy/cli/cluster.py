@@ -20,6 +20,7 @@ _COLUMNS: Final = (
     Column("account", 12, 1),
 )
 _MINIMAL: Final = "may only impersonate"
+_EXCESS: Final = "may do more; see `cluster check`"
 
 NameArgument = Annotated[
     str,
@@ -104,7 +105,12 @@ def list_clusters(
     from proxy.cli.moments import local
 
     rows = [
-        (item["name"], item["server"], local(item["createdAt"]), item["note"] or _MINIMAL)
+        (
+            item["name"],
+            item["server"],
+            local(item["createdAt"]),
+            _EXCESS if item["note"] else _MINIMAL,
+        )
         for item in items
     ]
     empty = "No clusters yet. Add one with `kubewitness cluster add NAME --kubeconfig F`."
@@ -127,14 +133,9 @@ def check(
     elif form is Format.NAME:
         write(f"{visible(seen['name'])}\n")
     else:
-        rows = [(seen["name"], seen["server"], seen["version"], seen["note"] or _MINIMAL)]
-        columns = (
-            Column("name", 8),
-            Column("server", 16),
-            Column("version", 8),
-            Column("account", 12),
-        )
-        show(form, [seen], columns, rows)
+        version = f" is Kubernetes {seen['version']}" if seen["version"] else " answers"
+        write(f"{visible(seen['name'])} at {visible(seen['server'])}{visible(version)}.\n")
+        write(visible(seen["note"] or "The proxy's account there may only impersonate.") + "\n")
 
 
 @app.command(epilog="Example:  kubewitness cluster remove old --yes")

@@ -31,16 +31,19 @@ def to_api(text: str | None, option: str) -> str | None:
     return rfc3339(micros / 1_000_000)
 
 
-def local(text: str, *, today: bool = False) -> str:
+def local(text: str, *, short: bool = False) -> str:
     """An RFC 3339 time of the API in local time, to the second.
 
-    With `today` the date is left out when it is today's.
+    With `short` the date is left out when it is today's, and the year when it is this one.
     """
     if not text:
         return ""
     when = parse(text).astimezone()
-    if today and when.date() == datetime.fromtimestamp(SystemClock.now(), UTC).astimezone().date():
+    now = datetime.fromtimestamp(SystemClock.now(), UTC).astimezone()
+    if short and when.date() == now.date():
         return f"{when:%H:%M:%S}"
+    if short and when.year == now.year:
+        return f"{when:%m-%d %H:%M:%S}"
     return f"{when:%Y-%m-%d %H:%M:%S}"
 
 

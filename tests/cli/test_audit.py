@@ -75,6 +75,16 @@ def test_forms_of_output(plane: Plane, command: Command) -> None:
     assert rows[0]["object"] == "pods/web-0"
 
 
+def test_looks_are_events_of_their_own_kind(plane: Plane, command: Command) -> None:
+    del plane
+    command("audit", "search", "--user", "alice")
+    out = command("audit", "search", "--kind", "system").out
+    assert [line.split()[1:4] for line in out.splitlines() if "audit.search" in line][-1] == [
+        "admin", "audit.search", "requested",
+    ]  # fmt: skip
+    assert command("audit", "search", "--kind", "secret").code == 2
+
+
 def test_limits_and_what_is_left(plane: Plane, command: Command) -> None:
     for _ in range(5):
         plane.call()

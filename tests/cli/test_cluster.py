@@ -84,7 +84,7 @@ def test_list_check_and_remove(
     assert "may only impersonate" in listed
     plane.clusters.seen = Seen(note="may list secrets")
     assert "may list secrets" in command("cluster", "check", "prod").out
-    assert "may list secrets" in command("cluster", "list").out
+    assert "may do more" in command("cluster", "list").out
     assert command("cluster", "check", "none").code == 4
 
     answers = iter(["n\n", "y\n"])

@@ -10,6 +10,7 @@ import yaml
 from proxy.cli import output
 from proxy.cli.audit_pages import COLUMNS, duration, row, size, status
 from proxy.cli.output import Column, table, to_csv, to_json, to_yaml, visible
+from proxy.clock import SystemClock, rfc3339
 
 HOSTILE = [
     "\x1b[2J", "\x1b]52;c;AAAA\x07", "\x9b31m", "a\rb", "a\nb", "a\tb", "\u202egnp.exe", "\u2066x",
@@ -52,7 +53,7 @@ def test_spreadsheets_see_no_formula(formula: str) -> None:
 
 
 CALL = {
-    "requestReceivedTimestamp": "2026-11-20T21:00:00.000000Z",
+    "requestReceivedTimestamp": "2020-02-29T21:00:00.000000Z",
     "user": {"username": "a-rather-long-user-name@example.com"},
     "cluster": "production-eu-west-1",
     "verb": "deletecollection",
@@ -83,6 +84,17 @@ def test_wide_characters_count_as_two() -> None:
     lines = table([Column("a"), Column("b")], [["名前", "x"], ["ab", "y"]]).splitlines()
     assert lines[1] == "名前  x"
     assert lines[2] == "ab    y"
+
+
+def test_an_ordinary_call_is_whole_on_a_terminal_of_80() -> None:
+    call = CALL | {
+        "requestReceivedTimestamp": rfc3339(SystemClock.now()),
+        "user": {"username": "alice"}, "cluster": "prod", "verb": "delete",
+        "objectRef": {"resource": "deployments", "name": "web", "namespace": "shop"},
+    }  # fmt: skip
+    line = table(COLUMNS, [row(call)], width=80).splitlines()[1]
+    assert "…" not in line
+    assert line.split()[1:] == ["alice", "prod", "delete", "deployments/web", "shop", "200"]
 
 
 STATUSES = [
