@@ -3,8 +3,9 @@
 Opened in the order things depend on each other, and closed the other way round.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,18 +14,20 @@ from proxy.clock import Clock
 from proxy.data_dir import DataDir
 from proxy.gateway.listener import DataPlane
 from proxy.metrics import Metrics
+from proxy.runtime.following import LeadingWatcher
 from proxy.runtime.identity import Identity
 from proxy.settings import Settings
 from proxy.state.database import sqlite_url
 from proxy.state.repository import StateStore
 from proxy.state.sealing import SecretBox
 from proxy.state.snapshot import Snapshot
-from proxy.state.watcher import SnapshotWatcher
 from proxy.upstream.checking import PermissionChecker
 from proxy.upstream.directory import ClusterDirectory
 
 MAIN_SLOT: Final = "main"
 """Journal of the process with the control plane, and of the data plane when it has no workers."""
+SETTLE: Final = 0.8
+"""Seconds a new cluster's credential is waited for; an exec plugin may take longer."""
 STALE_STATE: Final = 5.0
 """Seconds without a look at the state database after which we are not ready."""
 
@@ -49,7 +52,7 @@ class Core:
     metrics: Metrics
     journal: JournalWriter
     store: StateStore
-    watcher: SnapshotWatcher
+    watcher: LeadingWatcher
     directory: ClusterDirectory
     identity: Identity
 
@@ -71,6 +74,12 @@ class Core:
 
         self.watcher.listen(changed)
         return plane
+
+    async def settled(self) -> None:
+        """Wait, a moment at most, until every cluster can be reached or is known not to be."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE):
+                await self.directory.settled()
 
     def trouble(self) -> str:
         """Why this process cannot serve calls now; empty when it can."""
@@ -95,7 +104,7 @@ async def open_core(
     box = SecretBox.open(data.state_key)
     store = await StateStore.open(state_url(settings, data), box, clock=clock)
     try:
-        watcher = SnapshotWatcher(store, clock=clock)
+        watcher = LeadingWatcher(store, clock=clock)
         journal = await JournalWriter.open(
             data.path, slot, settings.journal, clock=clock, metrics=metrics
         )

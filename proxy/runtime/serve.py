@@ -14,11 +14,9 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import structlog
-from prometheus_client import CollectorRegistry, Info
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import CollectorRegistry
 
 from proxy import __version__
 from proxy.audit.sqlite import SqliteIndex
@@ -27,18 +25,17 @@ from proxy.control.app import build
 from proxy.control.health import Check, health_app
 from proxy.control.services import Services
 from proxy.data_dir import DataDir
-from proxy.errors import UnavailableError
 from proxy.gateway.listener import DataPlane
 from proxy.metrics import Metrics
 from proxy.runtime.admin import ensure_admin
 from proxy.runtime.core import MAIN_SLOT, Core, open_core, worker_slot
 from proxy.runtime.essential import Essentials
+from proxy.runtime.fleet import Fleet
 from proxy.runtime.indexing import AwaitedIndexer
-from proxy.runtime.multiprocess import forget
+from proxy.runtime.monitoring import checks, shared_registry
 from proxy.runtime.notify import notify
 from proxy.runtime.process import Stop, prepare
 from proxy.runtime.slots import recover_unused
-from proxy.runtime.supervisor import Worker
 from proxy.runtime.web import WebListener, address_of, bind
 from proxy.runtime.worker import drain
 from proxy.settings import Settings, split_address
@@ -46,9 +43,6 @@ from proxy.tasks import cancel, spawn
 from proxy.upstream.permissions import ClusterExaminer
 
 _log = structlog.get_logger(__name__)
-
-WORKER_START: Final = 60.0
-"""Seconds all workers together get to become ready; a journal may have to be recovered first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +93,6 @@ class Server:
         self._metrics = Metrics()
         self._metrics.build.info({"version": __version__})
         self._essentials = Essentials()
-        self._workers: list[Worker] = []
         self._plane: DataPlane | None = None
         self._gateway_socket = self._bound(settings.listen, "listen", shared=self._shared)
         self._control_socket = self._bound(settings.control, "control")
@@ -112,6 +105,10 @@ class Server:
                 "metrics": address_of(self._metrics_socket),
             }
         )
+        workers = settings.workers if self._shared else 0
+        self._slots = [worker_slot(number + 1) for number in range(workers)]
+        self._shared_metrics = data.run / "metrics"
+        self._fleet = Fleet(self._slots, self._settings, self._shared_metrics, clock)
 
     def _bound(self, address: str, setting: str, *, shared: bool = False) -> socket.socket:
         sock = bind(address, setting, shared=shared)
@@ -121,8 +118,7 @@ class Server:
     async def run(self, on_ready: Callable[[Started], None]) -> None:
         """Start, wait for the end, stop."""
         settings, stack = self._settings, self._stack
-        slots = [MAIN_SLOT, *(worker_slot(number + 1) for number in range(settings.workers))]
-        await recover_unused(self._data, settings, slots, self._clock)
+        await recover_unused(self._data, settings, [MAIN_SLOT, *self._slots], self._clock)
         core = await stack.enter_async_context(
             open_core(settings, self._clock, self._metrics, slot=MAIN_SLOT, main=True)
         )
@@ -133,7 +129,8 @@ class Server:
         await self._health(core, index[1])
         self._essentials.start(self._certificates(core, control), "certificates")
         try:
-            await (self._start_workers(slots[1:]) if self._shared else self._start_plane(core))
+            await (self._fleet.start(self._essentials) if self._shared else self._start_plane(core))
+            core.watcher.lead(lambda version: self._follow(core, version))
             on_ready(self._started(core))
             notify("READY=1")
             _log.info("ready", version=__version__, workers=settings.workers)
@@ -190,14 +187,7 @@ class Server:
         return listener
 
     async def _health(self, core: Core, indexer: AwaitedIndexer) -> None:
-        ready = [
-            Check("shutdown", lambda: "stopping" if self._stop.asked.is_set() else ""),
-            Check("journal", lambda: core.journal.failure),
-            Check("state", core.state_failure),
-            Check("index", indexer.failure, vital=False),
-            Check("certificate", lambda: self._certificate_failure(core)),
-            Check("data-plane", self._data_plane_failure),
-        ]
+        ready = checks(core, indexer, self._stop, Check("data-plane", self._data_plane_failure))
         listener = WebListener(
             health_app(self._registry, live=[Check("ping", lambda: "")], ready=ready),
             self._metrics_socket,
@@ -225,30 +215,13 @@ class Server:
         await plane.start(self._gateway_socket)
         self._plane = plane
 
-    async def _start_workers(self, slots: list[str]) -> None:
-        metrics = self._data.run / "metrics"
-        for slot in slots:
-            worker = Worker(slot, self._settings, self._clock, lambda pid: forget(metrics, pid))
-            self._workers.append(worker)
-            self._essentials.start(worker.run(), slot)
-        ready = asyncio.Event()
-        waiting = spawn(_all_ready(self._workers, ready), name="workers start")
-        try:
-            async with asyncio.timeout(WORKER_START):
-                await self._essentials.wait(ready)
-        except TimeoutError as error:
-            raise UnavailableError(
-                f"Not every worker was ready within {WORKER_START:.0f} s: "
-                f"{self._data_plane_failure()}.",
-                hint="Its own messages are in the log above.",
-            ) from error
-        finally:
-            await cancel(waiting)
+    async def _follow(self, core: Core, version: int) -> None:
+        await asyncio.gather(core.settled(), self._fleet.follow(version))
 
     async def _drain(self) -> None:
         if self._plane is not None:
             await drain(self._plane, self._settings.drain_timeout, self._stop)
-        await asyncio.gather(*(worker.stop(self._stop.now) for worker in self._workers))
+        await self._fleet.stop(self._stop.now)
 
     # --- what they ask -----------------------------------------------------------------------
 
@@ -256,27 +229,16 @@ class Server:
         if self._settings.advertise:
             return self._settings.advertise
         port = split_address(self._settings.listen)[1]
-        host = self._settings.tls.names[0]
+        host = next(iter(self._settings.tls.names), "localhost")
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-    def _certificate_failure(self, core: Core) -> str:
-        left = core.identity.server_expiry() - self._clock.now()
-        return "the server certificate has expired" if left <= 0 else ""
 
     def _data_plane_failure(self) -> str:
         if self._shared:
-            return "; ".join(filter(None, (worker.failure() for worker in self._workers)))
+            return self._fleet.failure()
         return "" if self._plane is not None else "starting"
 
     def _registry(self) -> CollectorRegistry:
-        if not self._shared:
-            return self._metrics.registry
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry, str(self._data.run / "metrics"))  # type: ignore[no-untyped-call]
-        # Text values are not shared between processes.
-        build = Info("kubewitness_build", "Version of the running proxy.", registry=registry)
-        build.info({"version": __version__})
-        return registry
+        return shared_registry(self._shared_metrics) if self._shared else self._metrics.registry
 
     def _started(self, core: Core) -> Started:
         return Started(
@@ -287,9 +249,3 @@ class Server:
             workers=self._settings.workers,
             clusters=tuple(sorted(core.watcher.current.clusters)),
         )
-
-
-async def _all_ready(workers: list[Worker], ready: asyncio.Event) -> None:
-    for worker in workers:
-        await worker.ready.wait()
-    ready.set()

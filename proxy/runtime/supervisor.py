@@ -26,6 +26,10 @@ ATTEMPTS: Final = 5
 """Starts in a row without getting ready, after which we give up."""
 BACKOFF: Final = (0.05, 0.2, 0.5, 1.0, 2.0)
 """Seconds before each of those starts."""
+FOLLOW: Final = 1.0
+"""Seconds a worker gets to take over a change of the state."""
+LOOK: Final = b"look\n"
+"""On a worker's stdin: look at the state now, and report."""
 SILENCE: Final = 5.0
 """Seconds without a report after which a worker counts as not working."""
 GRACE: Final = 15.0
@@ -49,6 +53,8 @@ class Worker:
         self._ended = ended
         self._process: Process | None = None
         self._reported_at = 0.0
+        self._version = -1
+        self._moved = asyncio.Event()
         self._trouble = ""
         self._stopping = asyncio.Event()
 
@@ -103,6 +109,8 @@ class Worker:
             code = await process.wait()
         finally:
             self._process = None
+            self._version = -1
+            self._moved.set()
             if process.returncode is None:
                 process.kill()
                 await process.wait()
@@ -111,9 +119,30 @@ class Worker:
 
     def report(self, line: bytes) -> None:
         """Take one line of its stdout."""
-        self._trouble = str(json.loads(line).get("trouble", ""))
+        said = json.loads(line)
+        self._trouble = str(said.get("trouble", ""))
+        self._version = int(said.get("version", self._version))
+        self._moved.set()
         self._reported_at = self._clock.monotonic()
         self.ready.set()
+
+    async def follow(self, version: int) -> None:
+        """Have it look at the state now, and return when it has `version` of it.
+
+        One that is not serving, or does not answer within FOLLOW seconds, is not waited for: a new
+        process begins with the present state, and one that hangs is not ready.
+        """
+        process = self._process
+        if process is None or process.stdin is None or not self.ready.is_set():
+            return
+        process.stdin.write(LOOK)
+        try:
+            async with asyncio.timeout(FOLLOW):
+                while self._version < version and process is self._process:
+                    self._moved.clear()
+                    await self._moved.wait()
+        except TimeoutError:
+            _log.warning("worker does not follow the state", slot=self.slot, version=version)
 
     def ask(self) -> None:
         """Ask it to drain; the second time, to cut."""

@@ -1,6 +1,7 @@
 """One worker process: a data plane and nothing else; `proxy.runtime.supervisor` is its parent."""
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -8,6 +9,7 @@ from typing import Final
 
 from proxy import logs
 from proxy.clock import SystemClock
+from proxy.errors import UnavailableError
 from proxy.gateway.listener import DataPlane
 from proxy.metrics import Metrics
 from proxy.runtime.core import Core, open_core
@@ -26,14 +28,15 @@ async def work(slot: str, settings: Settings) -> None:
     prepare()
     stop = Stop()
     stop.on_signals()
-    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _parent_gone, stop)
+    looks = asyncio.Event()
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _parent_says, stop, looks)
     metrics = Metrics()
     async with open_core(settings, SystemClock(), metrics, slot=slot, main=False) as core:
         plane = core.data_plane()
         await plane.start()
         essentials = Essentials()
         essentials.start(core.identity.watch(lambda: None), "certificates")
-        essentials.start(_report(core), "reports to the parent")
+        essentials.start(_report(core, looks), "reports to the parent")
         try:
             await essentials.wait(stop.asked)
         finally:
@@ -52,15 +55,24 @@ async def drain(plane: DataPlane, timeout: float, stop: Stop) -> None:
     await cancel(cut)
 
 
-async def _report(core: Core) -> None:
+async def _report(core: Core, looks: asyncio.Event) -> None:
     while True:
-        line = json.dumps({"trouble": core.trouble()}) + "\n"
+        said = {"trouble": core.trouble(), "version": core.watcher.current.version}
         # A pipe that takes a line a second; a parent that does not read it is gone soon.
-        os.write(sys.stdout.fileno(), line.encode())
-        await asyncio.sleep(REPORT_INTERVAL)
+        os.write(sys.stdout.fileno(), json.dumps(said).encode() + b"\n")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REPORT_INTERVAL):
+                await looks.wait()
+        if looks.is_set():
+            looks.clear()
+            with contextlib.suppress(UnavailableError):  # reported as trouble when it lasts
+                await core.watcher.refresh()
+            await core.settled()
 
 
-def _parent_gone(stop: Stop) -> None:
-    if not os.read(sys.stdin.fileno(), 4096):
+def _parent_says(stop: Stop, looks: asyncio.Event) -> None:
+    if os.read(sys.stdin.fileno(), 4096):
+        looks.set()
+    else:
         asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
         stop.ask("the parent process ended")
