@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -46,6 +47,13 @@ def _network(value: str) -> str:
     return str(ipaddress.ip_network(value, strict=False))
 
 
+def _split(value: object) -> object:
+    """In the environment a list is separated by commas, as with flags."""
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
 Address = Annotated[str, AfterValidator(_address)]
 Network = Annotated[str, AfterValidator(_network)]
 
@@ -59,7 +67,7 @@ class Group(BaseModel):
 class TLS(Group):
     """Certificates of the listeners, and the authority that issues credentials."""
 
-    names: tuple[str, ...] = Field(
+    names: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=("localhost", "127.0.0.1", "::1"),
         description="Host names and addresses in the server certificate we issue ourselves.",
     )
@@ -192,7 +200,7 @@ class Settings(BaseSettings):
     workers: int = Field(
         default=1, ge=1, le=64, description="Processes that share the data plane's port."
     )
-    trusted_proxies: tuple[Network, ...] = Field(
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=(),
         description="Networks whose PROXY protocol v2 header is believed (and required).",
     )

@@ -12,7 +12,6 @@ from proxy.cli.output import say
 from proxy.cli.settings_flags import with_settings
 from proxy.cli.settings_table import rows, template
 from proxy.data_dir import DataDir
-from proxy.environment import variable
 from proxy.errors import ConflictError
 from proxy.files import create_private, replace_private
 from proxy.settings import Settings
@@ -73,7 +72,7 @@ def add_context(data: DataDir, settings: Settings) -> Path | None:
     The key stays in the data directory; the entry only says where that is. An entry of that name
     for another directory is left alone, and ours gets a number.
     """
-    path = context_path()
+    path = context.default_path()
     contexts = context.load(path)
     here = data.path.absolute()
     if any(item.data_dir == here for item in contexts.entries.values()):
@@ -98,15 +97,6 @@ def add_context(data: DataDir, settings: Settings) -> Path | None:
             hint=f"The data directory is ready; give commands --data-dir {data.path}.",
         ) from error
     return path
-
-
-def context_path() -> Path:
-    """The context file: KUBEWITNESS_CONFIG, or under XDG_CONFIG_HOME, or under ~/.config."""
-    if given := variable("KUBEWITNESS_CONFIG"):
-        return Path(given)
-    if home := variable("XDG_CONFIG_HOME"):
-        return Path(home) / "kubewitness" / "config.yaml"
-    return context.default_path()
 
 
 def say_made(data: DataDir, contexts: Path | None) -> None:

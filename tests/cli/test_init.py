@@ -7,7 +7,6 @@ import pytest
 import yaml
 
 from proxy.cli.app import run
-from proxy.cli.init import context_path
 from proxy.data_dir import DataDir
 from proxy.settings import load
 
@@ -89,21 +88,6 @@ def test_a_second_proxy_of_the_same_name_gets_a_number_and_stays_in_the_back(tmp
     document = yaml.safe_load(contexts.read_text())
     assert [item["name"] for item in document["contexts"]] == ["data", "data-2"]
     assert document["current-context"] == "data"
-
-
-@pytest.mark.parametrize(
-    ("variables", "expected"),
-    [
-        ({"KUBEWITNESS_CONFIG": "/a/b.yaml", "XDG_CONFIG_HOME": "/x"}, "/a/b.yaml"),
-        ({"XDG_CONFIG_HOME": "/x"}, "/x/kubewitness/config.yaml"),
-        ({"HOME": "/h"}, "/h/.config/kubewitness/config.yaml"),
-    ],
-)
-def test_where_the_context_file_is(variables, expected, contexts, monkeypatch):
-    monkeypatch.delenv("KUBEWITNESS_CONFIG")
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert context_path() == Path(expected)
 
 
 def test_an_interrupted_init_is_finished_by_the_next(tmp_path, contexts):
