@@ -20,14 +20,18 @@ _MOST: Final = 8
 _OWN_EXTRAS: Final = frozenset(
     {f"userextras/{EXTRA_CREDENTIAL}", f"userextras/{EXTRA_IMPERSONATOR}"}
 )
-_EVERYONE: Final = frozenset(
-    {
-        (_AUTHORIZATION, "selfsubjectaccessreviews"),
-        (_AUTHORIZATION, "selfsubjectrulesreviews"),
-        (_AUTHENTICATION, "selfsubjectreviews"),
-    }
-)
-"""What every authenticated user may create (`system:basic-user`)."""
+_READ: Final = frozenset({"get", "list", "watch"})
+_EVERYONE: Final = {
+    (_AUTHORIZATION, "selfsubjectaccessreviews"): frozenset({"create"}),
+    (_AUTHORIZATION, "selfsubjectrulesreviews"): frozenset({"create"}),
+    (_AUTHENTICATION, "selfsubjectreviews"): frozenset({"create"}),
+    # Certificates of public trust, readable by every service account.
+    ("certificates.k8s.io", "clustertrustbundles"): _READ,
+}
+"""What every authenticated account may do: `system:basic-user`, `system:cluster-trust-bundle-discovery`.
+
+Seen with `kubectl auth can-i --list` on Kubernetes 1.37 as an account with no role at all.
+"""
 _PUBLIC_PATHS: Final = (
     "/api", "/apis", "/healthz", "/livez", "/readyz", "/openapi", "/version",
     "/.well-known/openid-configuration", "/openid/v1/jwks",
@@ -98,7 +102,7 @@ def _rule_excess(rule: ResourceRule) -> Iterable[str]:
         _named(group, resource)
         for group in rule.api_groups
         for resource in rule.resources
-        if not (others == ("create",) and (group, resource) in _EVERYONE)
+        if not _EVERYONE.get((group, resource), frozenset()).issuperset(others)
     ]
     if others and resources:
         names = f" named {_words(rule.resource_names)}" if rule.resource_names else ""

@@ -37,8 +37,9 @@ _LARGEST: Final = 1024 * 1024
 _NAMESPACES: Final = ("default", "kube-system")
 _REVIEWS: Final = "/apis/authorization.k8s.io/v1"
 _Attributes = Mapping[str, str]
+_EVERYTHING: Final = "do everything"
 _PROBES: Final[tuple[tuple[str, _Attributes], ...]] = (
-    ("do everything", {"verb": "*", "group": "*", "resource": "*"}),
+    (_EVERYTHING, {"verb": "*", "group": "*", "resource": "*"}),
     ("get secrets", {"verb": "get", "resource": "secrets", "namespace": "kube-system"}),
     ("create pods", {"verb": "create", "resource": "pods", "namespace": "default"}),
     ("get nodes/proxy", {"verb": "get", "resource": "nodes", "subresource": "proxy"}),
@@ -99,11 +100,7 @@ async def check(target: Target, *, clock: Clock) -> ClusterCheck:
         reviews = [await ask.rules(namespace) for namespace in _NAMESPACES]
         excess = excess_of_rules(rule for review in reviews for rule in review.resource_rules)
         excess += excess_of_paths(rule for review in reviews for rule in review.path_rules)
-        for phrase, attributes in _PROBES:
-            if excess[:1] == ["do everything"]:
-                break
-            if phrase not in excess and await ask.allowed(attributes):
-                excess = [phrase] if phrase == "do everything" else [*excess, phrase]
+        excess = await _probed(ask, excess)
         missing = await _missing(
             ask, [rule for review in reviews for rule in review.resource_rules]
         )
@@ -115,6 +112,16 @@ async def check(target: Target, *, clock: Clock) -> ClusterCheck:
             excess=tuple(dict.fromkeys(excess)),
             missing=tuple(missing),
         )
+
+
+async def _probed(ask: "_Questions", excess: list[str]) -> list[str]:
+    """`excess` with what the probes add; "do everything" stands alone."""
+    for phrase, attributes in _PROBES:
+        if _EVERYTHING in excess:
+            return [_EVERYTHING]
+        if phrase not in excess and await ask.allowed(attributes):
+            excess = [*excess, phrase]
+    return excess
 
 
 async def _missing(ask: "_Questions", rules: list[ResourceRule]) -> list[str]:

@@ -29,6 +29,7 @@ def rule(verbs: str, resources: str, group: str = "", names: str = "") -> Resour
         rule("impersonate", "userextras/kubewitness.io/impersonator", AUTHN),
         rule("create", "selfsubjectaccessreviews selfsubjectrulesreviews", "authorization.k8s.io"),
         rule("create", "selfsubjectreviews", AUTHN),
+        rule("get list watch", "clustertrustbundles", "certificates.k8s.io"),
     ],
 )
 def test_what_is_needed_is_no_excess(needed: ResourceRule) -> None:
@@ -45,6 +46,7 @@ def test_what_is_needed_is_no_excess(needed: ResourceRule) -> None:
         (rule("get", "configmaps", names="a b"), "get configmaps named a, b"),
         (rule("*", "pods"), "do anything with pods"),
         (rule("get", "selfsubjectreviews", AUTHN), "get selfsubjectreviews.authentication.k8s.io"),
+        (rule("get create", "clustertrustbundles", "certificates.k8s.io"), "get, create clustertrustbundles.certificates.k8s.io"),
         (rule("impersonate", "groups"), "impersonate any group, system:masters included"),
         (rule("impersonate", "groups", names="dev *"), "impersonate any group, system:masters included"),
         (rule("impersonate", "groups", names="dev system:masters"), "impersonate the group system:masters"),
