@@ -1,22 +1,17 @@
 """`kubewitness audit`: look at what was recorded. Every look is itself recorded first."""
 
-import sys
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from enum import StrEnum
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from proxy.cli import audit_pages as pages
+from proxy.cli.audit_counts import stats, who
+from proxy.cli.audit_export import export
 from proxy.cli.audit_filter import Query, with_filter
-from proxy.cli.completion import complete_cluster
 from proxy.cli.connection import connect, path_of
-from proxy.cli.context import DataDirOption, ViaOption
-from proxy.cli.moments import local
+from proxy.cli.context import DataDirOption, FormOption, ViaOption
 from proxy.cli.output import (
-    Column,
     Format,
     say,
     show,
@@ -27,7 +22,7 @@ from proxy.cli.output import (
     visible,
     write,
 )
-from proxy.errors import InvalidInputError, KubewitnessError, UnavailableError
+from proxy.errors import InvalidInputError, UnavailableError
 
 if TYPE_CHECKING:
     from proxy.cli.client import Client
@@ -35,31 +30,9 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Search, follow and export the audit log.", no_args_is_help=True)
 
 _PAGE: Final = 500
-FormOption = Annotated[Format, typer.Option("-o", "--output", help="Form of the output.")]
 TextArgument = Annotated[
     str, typer.Argument(metavar="[TEXT]", help="Text in the URI, user agent, name or user.")
 ]
-
-
-class ExportFormat(StrEnum):
-    """Forms of an export."""
-
-    NDJSON = "ndjson"
-    CSV = "csv"
-
-
-class By(StrEnum):
-    """What calls are counted by."""
-
-    USER = "user"
-    CLUSTER = "cluster"
-    VERB = "verb"
-    CLASS = "class"
-    RESOURCE = "resource"
-    NAMESPACE = "namespace"
-    STATUS = "status"
-    TOOL = "tool"
-    SOURCE = "source"
 
 
 def search(
@@ -191,165 +164,6 @@ def show_call(
         write(to_yaml(events))
 
 
-_WHO: Final = (
-    Column("user", 6),
-    Column("calls", 5, right=True),
-    Column("verbs", 12, 1),
-    Column("first", 8, 2),
-    Column("last", 8),
-    Column("status", 6, 3),
-)
-
-
-@app.command(
-    epilog="Examples:\n\n  kubewitness audit who deploy/web -n shop --cluster prod\n\n"
-    "  kubewitness audit who secret/db -n shop -o json"
-)
-def who(
-    thing: Annotated[
-        str, typer.Argument(metavar="RESOURCE/NAME", help="The object, such as deploy/web.")
-    ],
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Its namespace.")] = "",
-    cluster: Annotated[
-        str,
-        typer.Option(
-            "--cluster", "-c", autocompletion=complete_cluster, help="Its cluster; default: any."
-        ),
-    ] = "",
-    form: FormOption = Format.TABLE,
-    data_dir: DataDirOption = None,
-    via: ViaOption = None,
-) -> None:
-    """List who touched an object, the latest first."""
-    resource, slash, name = thing.partition("/")
-    if not slash or not resource or not name:
-        raise InvalidInputError(f"{thing!r} is not an object.", hint="Write it like deploy/web.")
-    query = {"resource": resource, "name": name, "namespace": namespace, "cluster": cluster}
-    items = connect(data_dir, via).get("/audit/who", query)["items"]
-    rows = [
-        (
-            item["user"] or "-",
-            item["calls"],
-            ", ".join(f"{verb} {count}" for verb, count in sorted(item["verbs"].items())),
-            local(item["firstSeen"], short=True),
-            local(item["lastSeen"], short=True),
-            "" if item["lastStatus"] is None else item["lastStatus"],
-        )
-        for item in items
-    ]
-    show(
-        form,
-        items,
-        _WHO,
-        rows,
-        name="user",
-        empty=f"Nobody touched {thing}, as far as it went through here.",
-    )
-
-
-def export(
-    query: Query,
-    form: Annotated[
-        ExportFormat, typer.Option("-o", "--output", help="ndjson or csv.")
-    ] = ExportFormat.NDJSON,
-    file: Annotated[
-        Path | None,
-        typer.Option("--file", "-f", help="File to write, readable by you only; default: stdout."),
-    ] = None,
-    data_dir: DataDirOption = None,
-    via: ViaOption = None,
-) -> None:
-    """Export all calls that match, oldest first."""
-    chunks = connect(data_dir, via).chunks("/audit/export", query | {"format": form.value})
-    if file is not None:
-        _save(file.expanduser(), chunks)
-        return
-    if form is ExportFormat.NDJSON and sys.stdout.isatty():
-        for line in _lines(chunks):
-            write(visible(line.decode("utf-8", "backslashreplace")) + "\n")
-        return
-    for chunk in chunks:
-        sys.stdout.buffer.write(chunk)
-    sys.stdout.buffer.flush()
-
-
-def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from lines
-
-
-def _save(path: Path, chunks: Iterator[bytes]) -> None:
-    import os
-    import tempfile
-
-    written = 0
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise InvalidInputError(f"{path} cannot be written: {error.strerror or error}.") from error
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as out:
-            for chunk in chunks:
-                out.write(chunk)
-                written += len(chunk)
-        temporary.replace(path)  # a broken-off export never looks like a whole one
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UnavailableError(f"{path} cannot be written: {error.strerror or error}.") from error
-    except (KubewitnessError, KeyboardInterrupt):
-        temporary.unlink(missing_ok=True)
-        raise
-    say(f"Wrote {path}: {pages.size(written)}.")
-
-
-_COUNTED: Final = (
-    Column("calls", 6, right=True),
-    Column("failed", 6, right=True),
-    Column("share", 5, 1, right=True),
-)
-
-
-def stats(
-    query: Query,
-    by: Annotated[By, typer.Option("--by", help="What to count by.")] = By.USER,
-    limit: Annotated[
-        int, typer.Option("--limit", "-l", min=1, max=1000, help="So many rows at most.")
-    ] = 20,
-    form: FormOption = Format.TABLE,
-    data_dir: DataDirOption = None,
-    via: ViaOption = None,
-) -> None:
-    """Count calls, by default of the last 24 hours."""
-    query = {"since": _day_ago()} | query
-    found = connect(data_dir, via).get("/audit/stats", query | {"by": by.value, "limit": limit})
-    items = found["items"]
-    if form is Format.JSON:
-        write(to_json(found) + "\n")
-        return
-    total = found["total"] or 1
-    rows = [
-        (item["value"] or "-", item["count"], item["failed"], f"{item['count'] / total:.0%}")
-        for item in items
-    ]
-    show(form, items, (Column(by.value, 10), *_COUNTED), rows, name="value", empty="No calls.")
-    if form is Format.TABLE and items:
-        say(
-            f"{found['total']} calls, {found['failed']} failed, since {local(str(query['since']))}."
-        )
-
-
-def _day_ago() -> str:
-    from datetime import timedelta
-
-    from proxy.clock import SystemClock
-
-    when = datetime.fromtimestamp(SystemClock.now(), UTC) - timedelta(days=1)
-    return when.isoformat().replace("+00:00", "Z")
-
-
 app.command(
     "search",
     epilog="Examples:\n\n  kubewitness audit search --user alice --since 24h\n\n"
@@ -360,6 +174,11 @@ app.command(
     "tail",
     epilog="Examples:\n\n  kubewitness audit tail -f\n\n  kubewitness audit tail -f --class mutate --cluster prod",
 )(with_filter(tail))
+app.command(
+    "who",
+    epilog="Examples:\n\n  kubewitness audit who deploy/web -n shop --cluster prod\n\n"
+    "  kubewitness audit who secret/db -n shop -o json",
+)(who)
 app.command(
     "export",
     epilog="Examples:\n\n  kubewitness audit export --since 30d --file november.ndjson\n\n"

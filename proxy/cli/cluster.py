@@ -7,7 +7,7 @@ import typer
 
 from proxy.cli.completion import complete_cluster
 from proxy.cli.connection import connect, path_of
-from proxy.cli.context import DataDirOption, ViaOption
+from proxy.cli.context import DataDirOption, FormOption, ViaOption
 from proxy.cli.output import Column, Format, say, show, to_json, to_yaml, visible, write
 from proxy.errors import InvalidInputError
 
@@ -26,7 +26,6 @@ NameArgument = Annotated[
     str,
     typer.Argument(metavar="NAME", autocompletion=complete_cluster, help="Name of the cluster."),
 ]
-FormOption = Annotated[Format, typer.Option("-o", "--output", help="Form of the output.")]
 
 
 @app.command(

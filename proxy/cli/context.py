@@ -48,6 +48,8 @@ ViaOption = Annotated[
     ),
 ]
 
+FormOption = Annotated[Format, typer.Option("-o", "--output", help="Form of the output.")]
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -156,9 +158,7 @@ def complete_context(incomplete: str) -> list[str]:
 
 @app.command("list", epilog="Example:  kubewitness context list -o name")
 def list_contexts(
-    form: Annotated[
-        Format, typer.Option("-o", "--output", help="Form of the output.")
-    ] = Format.TABLE,
+    form: FormOption = Format.TABLE,
 ) -> None:
     """List the contexts; the current one has a star. Keys are never shown."""
     contexts = load()

@@ -5,8 +5,10 @@ one small file, and nothing imported that is not needed. At 80 % of a certificat
 is fetched; when the server does not answer then, the present one serves until it ends.
 """
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -48,15 +50,10 @@ def exec_plugin(
     directory = cache or Path.home() / ".cache" / "kubewitness" / "credentials"
     # By content: a kubeconfig that was issued anew never gets its predecessor's certificate.
     file = directory / f"{hashlib.sha256(content).hexdigest()[:32]}.json"
-    now = SystemClock.now()
-    held = _held(file, now)
-    if held is None or now >= held["renewAt"]:
-        try:
-            held = _renew(config, content, file)
-        except UnavailableError:
-            if held is None:
-                raise
-            held = held | {"renewAt": held["endsAt"]}
+    held = _held(file)
+    if held is None or SystemClock.now() >= held["renewAt"]:
+        with _alone(file):
+            held = _renewed(config, content, file)
     typer.echo(
         # Long-lived clients ask again after this moment.
         exec_credential(held["certificate"].encode(), held["key"].encode(), held["renewAt"])
@@ -73,7 +70,37 @@ def _read(config: Path) -> bytes:
         ) from error
 
 
-def _held(file: Path, now: float) -> dict[str, Any] | None:
+@contextlib.contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """One at a time: of many kubectls started at once, the first renews for all."""
+    import fcntl
+
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = file.with_suffix(".lock").open("w")
+    except OSError:
+        yield  # no cache, then; each gets its own
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _renewed(config: Path, content: bytes, file: Path) -> dict[str, Any]:
+    # Another one may have renewed while we waited for our turn.
+    held = _held(file)
+    if held is not None and SystemClock.now() < held["renewAt"]:
+        return held
+    try:
+        return _renew(config, content, file)
+    except UnavailableError:
+        if held is None:
+            raise
+        return held | {"renewAt": held["endsAt"]}
+
+
+def _held(file: Path) -> dict[str, Any] | None:
+    now = SystemClock.now()
     try:
         held: dict[str, Any] = json.loads(file.read_bytes())
         usable = now < float(held["endsAt"]) - _MARGIN and float(held["renewAt"]) > 0
@@ -104,7 +131,6 @@ def _renew(config: Path, content: bytes, file: Path) -> dict[str, Any]:
         "renewAt": now + (ends - now) * RENEW_AT,
     }
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace_private(file, json.dumps(held).encode())
     except OSError as error:
         typer.echo(f"kubewitness: certificates are not cached: {error}", err=True)

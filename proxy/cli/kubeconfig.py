@@ -10,7 +10,7 @@ import typer
 
 from proxy.cli.completion import complete_cluster, complete_serial, complete_user
 from proxy.cli.connection import connect, path_of
-from proxy.cli.context import DataDirOption, ViaOption
+from proxy.cli.context import DataDirOption, FormOption, ViaOption
 from proxy.cli.moments import local, until
 from proxy.cli.output import Column, Format, show, visible, write
 from proxy.errors import InvalidInputError
@@ -113,9 +113,7 @@ def list_credentials(
     everything: Annotated[
         bool, typer.Option("--all", "-a", help="Also those that expired or were revoked.")
     ] = False,
-    form: Annotated[
-        Format, typer.Option("-o", "--output", help="Form of the output.")
-    ] = Format.TABLE,
+    form: FormOption = Format.TABLE,
     data_dir: DataDirOption = None,
     via: ViaOption = None,
 ) -> None:
@@ -153,9 +151,7 @@ def revoke(
     ] = "",
     reason: Annotated[str, typer.Option(help="Why; it is recorded.", show_default=False)] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    form: Annotated[
-        Format, typer.Option("-o", "--output", help="Form of the output.")
-    ] = Format.TABLE,
+    form: FormOption = Format.TABLE,
     data_dir: DataDirOption = None,
     via: ViaOption = None,
 ) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from proxy.clock import rfc3339
 from proxy.control.route import About, Act, Detail, Route
-from proxy.errors import InvalidInputError
+from proxy.errors import DeniedError, InvalidInputError
 from proxy.pki.authority import Issued
 from proxy.pki.ttl import parse_ttl
 from proxy.state.snapshot import Credential, Usage
@@ -154,7 +154,14 @@ async def renew(act: Act) -> IssuedCredential:
     issued = act.services.authorities().issue(
         wanted.csr.encode(), user=own.user, groups=own.groups, ttl=min(ttl, left)
     )
-    return await _record(act, issued, own.clusters, Usage.KUBECTL)
+    made = await _record(act, issued, own.clusters, Usage.KUBECTL)
+    # `_record` has read the state anew. Either our own revocation is in it, or it came later and
+    # whoever revoked us finds the credential just made.
+    now = act.services.watcher.current.credentials.get(own.serial)
+    if now is None or now.revoked_at is not None:
+        await act.services.store.revoke(serial=issued.serial, reason="renewed while being revoked")
+        raise DeniedError(f"The credential {own.serial} of {own.user} was revoked.")
+    return made
 
 
 async def _record(
@@ -171,7 +178,7 @@ async def _record(
             issued_at=services.clock.now(),
             not_after=issued.not_after,
             fingerprint=issued.fingerprint,
-            issued_by=f"{act.credential.user} ({act.credential.serial})",
+            issued_by=_issuer(act.credential),
         )
     )
     act.detail.update({"serial": issued.serial, "notAfter": rfc3339(issued.not_after)})
@@ -194,10 +201,33 @@ async def _record(
 
 
 async def revoke(act: Act) -> CredentialList:
-    """Revoke one; the next call with it is refused and its open streams are cut."""
+    """Revoke one, and what it renewed; the next call is refused and open streams are cut."""
     reason = act.body_as(RevokeRequest).reason
     serial = act.param("serial").lower().lstrip("0")
-    return await _revoked(act, await act.services.store.revoke(serial=serial, reason=reason))
+    store = act.services.store
+    revoked = await store.revoke(serial=serial, reason=reason)
+    for item in await _renewed_with(act, serial):
+        revoked += await store.revoke(serial=item.serial, reason=reason)
+    return await _revoked(act, revoked)
+
+
+async def _renewed_with(act: Act, serial: str) -> list[Credential]:
+    """What a renewing credential got itself: it must not outlive it."""
+    store = act.services.store
+    [own] = await store.credentials(serial=serial, ended=True)
+    if own.usage is not Usage.RENEW:
+        return []
+    issuer = _issuer(own)
+    return [
+        item
+        for item in await store.credentials(user=own.user, limit=100_000)
+        if item.issued_by == issuer
+    ]
+
+
+def _issuer(credential: Credential) -> str:
+    """How a credential stands in `issued_by` of those it made."""
+    return f"{credential.user} ({credential.serial})"
 
 
 async def revoke_user(act: Act) -> CredentialList:

@@ -25,8 +25,14 @@ from proxy.authn.authenticate import Reason, Unauthenticated, authenticate
 from proxy.authn.certificate import CertificateIdentity, identify
 from proxy.clock import rfc3339
 from proxy.control import permissions
-from proxy.control.problems import TooLargeError, UnauthenticatedError, problem_of, response
-from proxy.control.route import STREAM, About, Act, Route
+from proxy.control.problems import (
+    TooLargeError,
+    UnauthenticatedError,
+    WrongMediaTypeError,
+    problem_of,
+    response,
+)
+from proxy.control.route import JSON, STREAM, About, Act, Route
 from proxy.control.services import Services
 from proxy.errors import DeniedError, InvalidInputError, KubewitnessError, UnavailableError
 from proxy.state.snapshot import Credential, Usage
@@ -80,6 +86,7 @@ async def _admitted(
         usage = permissions.usage_of(route.method, route.full_path)
         credential = _authenticated(certificate, services, usage)
         permissions.check(credential.user, credential.usage, route.method, route.full_path)
+        _check_origin(request)
     except DeniedError as error:
         services.metrics.refusals.labels("control-denied").inc()
         event = SystemEvent(
@@ -95,6 +102,12 @@ async def _admitted(
         await services.journal.append(body(event))
         raise
     return credential
+
+
+def _check_origin(request: web.Request) -> None:
+    """Refuse what another site made a browser send; it would use the person's certificate."""
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        raise DeniedError("The request comes from another site.", hint="Use the API directly.")
 
 
 def _certificate(request: web.Request) -> CertificateIdentity:
@@ -215,6 +228,11 @@ async def _body(route: Route, request: web.Request) -> msgspec.Struct | None:
         if request.can_read_body:
             raise InvalidInputError(f"{route.method} {route.full_path} takes no body.")
         return None
+    if request.content_type != JSON:
+        # A page of another site can send other types without asking first (CORS).
+        raise WrongMediaTypeError(
+            f"The body of {route.method} {route.full_path} must have Content-Type {JSON}."
+        )
     try:
         content = await request.read()
     except web.HTTPRequestEntityTooLarge as error:

@@ -13,7 +13,7 @@ from proxy.control.route import JSON, NoQuery, Route
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 _PARAMETER: Final = re.compile(r"\{([a-z]+)\}")
-_COMMON_ERRORS: Final = (400, 401, 403, 404, 409, 413, 500, 503)
+_COMMON_ERRORS: Final = (400, 401, 403, 404, 409, 413, 415, 500, 503)
 
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:

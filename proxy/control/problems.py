@@ -29,6 +29,10 @@ class TooLargeError(InvalidInputError):
     """The body is larger than any request of this API needs."""
 
 
+class WrongMediaTypeError(InvalidInputError):
+    """The body is not declared as JSON."""
+
+
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """RFC 9457 problem details, with two members of ours."""
 
@@ -52,6 +56,7 @@ _KINDS: Final[tuple[tuple[type[KubewitnessError], int, str, str], ...]] = (
     (NotFoundError, 404, "not-found", "Not found"),
     (ConflictError, 409, "conflict", "Conflict"),
     (TooLargeError, 413, "too-large", "Request too large"),
+    (WrongMediaTypeError, 415, "wrong-media-type", "Wrong media type"),
     (InvalidInputError, 400, "invalid-input", "Invalid input"),
     (SettingsError, 400, "invalid-input", "Invalid input"),
     (UnavailableError, 503, "unavailable", "Unavailable"),

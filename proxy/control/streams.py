@@ -69,7 +69,7 @@ async def export(act: Act) -> web.StreamResponse:
         await stream.write(b"".join(_csv_row(row) if as_csv else _json_line(row) for row in rows))
         count += len(rows)
         act.detail["results"] = count
-    await stream.write_eof()
+    # The end of the stream is sent by the server, after the outcome is durable.
     return stream
 
 
@@ -103,7 +103,6 @@ async def tail(act: Act) -> web.StreamResponse:
                     continue
                 await stream.write(_live(item))
                 act.detail["results"] = int(str(act.detail["results"])) + isinstance(item, Row)
-            await stream.write_eof()
         except ConnectionError:
             pass  # the reader left; that is how a tail ends
     return stream

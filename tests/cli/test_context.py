@@ -1,5 +1,7 @@
 """Which server a command speaks to, and what it says when nothing answers."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,19 @@ def test_a_server_that_does_not_run_says_how_to_start_it(plane: Plane, command: 
     done = command("cluster", "list")
     assert done.code == 6
     assert f"kubewitness serve --data-dir {plane.data.path}" in done.err
+
+
+def test_as_a_process_of_its_own(plane: Plane, command: Command) -> None:
+    del command
+    plane.client().post("/clusters", {"name": "prod", "inCluster": True})
+    kubewitness = [sys.executable, "-m", "proxy"]
+    where = ["--data-dir", str(plane.data.path)]
+    done = subprocess.run(
+        [*kubewitness, "cluster", "list", "-o", "name", *where], check=False, capture_output=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"prod\n", b"")
+    done = subprocess.run([*kubewitness, "cluster", "check", "none", *where], check=False, capture_output=True)
+    assert done.returncode == 4
+    assert done.stdout == b""
+    assert b"There is no cluster 'none'" in done.stderr
+    assert b"Traceback" not in done.stderr

@@ -24,6 +24,7 @@ from proxy.audit.event import (
 from proxy.audit.indexer import Indexer
 from proxy.audit.port import JournalUnavailableError
 from proxy.audit.sqlite import SqliteIndex
+from proxy.audit.store import Page
 from proxy.audit.writer import JournalWriter
 from proxy.cli.client import Client, Server
 from proxy.cli.connection import of_data_dir
@@ -66,6 +67,7 @@ class ScriptedClusters:
 
     seen: Seen = field(default_factory=Seen)
     failure: str = ""
+    bug: str = ""
     kubeconfigs: list[bytes] = field(default_factory=list)
 
     async def examine(self, kubeconfig: bytes, *, in_cluster: bool) -> Seen:
@@ -78,6 +80,8 @@ class ScriptedClusters:
         return self._answer()
 
     def _answer(self) -> Seen:
+        if self.bug:
+            raise RuntimeError(self.bug)
         if self.failure:
             raise UnavailableError(self.failure)
         return self.seen
@@ -111,6 +115,19 @@ class WatchedJournal:
     @property
     def failure(self) -> str:
         return self.refuse or self.inner.failure
+
+
+class WatchedIndex(SqliteIndex):
+    """The real index, which fails after so many searches."""
+
+    fail_after: int | None = None
+
+    async def search(self, *args: Any, **kwargs: Any) -> Page:
+        if self.fail_after is not None:
+            self.fail_after -= 1
+            if self.fail_after < 0:
+                raise UnavailableError("The index does not answer.")
+        return await super().search(*args, **kwargs)
 
 
 class Plane:
@@ -157,7 +174,8 @@ class Plane:
         writer = await JournalWriter.open(data.path, "control", settings.journal, clock=clock)
         self._stack.push_async_callback(writer.close)
         self.journal = WatchedJournal(writer)
-        index = await SqliteIndex.open(data.index_database)
+        opened = await SqliteIndex.open(data.index_database)
+        self.index = index = WatchedIndex(opened._writer, opened._reader)
         self._stack.push_async_callback(index.close)
         indexer = Indexer(data.journal, index, clock=clock)
         writer.on_durable(indexer.wake)

@@ -170,7 +170,7 @@ def test_export_as_lines_and_as_a_table(plane: Plane) -> None:
     assert [row["audit_id"] for row in rows] == ids
     assert [row["user"] for row in rows] == ["'=cmd()", 'a"b\\n', "bob\\x1b[2J"]
     assert rows[0]["total_ms"] == "1.500"
-    # The reader has everything before the outcome is written down; only its order is promised.
+    # Durable before the last byte was sent.
     outcome = plane.events("audit.export")[1]
     assert outcome["detail"]["results"] == 3
 
@@ -179,6 +179,21 @@ def test_a_large_export_is_whole(plane: Plane) -> None:
     plane.run(plane._append([body for _ in range(1250) for body in plane.bodies()]))
     lines = b"".join(plane.client().chunks("/audit/export")).splitlines()
     assert len({json.loads(line)["auditID"] for line in lines}) == 1250
+
+
+def test_an_export_that_fails_half_way_does_not_look_whole(plane: Plane) -> None:
+    plane.run(plane._append([body for _ in range(1250) for body in plane.bodies()]))
+    plane.index.fail_after = 1
+    with pytest.raises(UnavailableError, match="broke off"):
+        list(plane.client().chunks("/audit/export"))
+    assert plane.events("audit.export")[-1]["outcome"].startswith("failed: The index")
+
+
+def test_an_export_without_a_recorded_outcome_does_not_look_whole(plane: Plane) -> None:
+    plane.call()
+    plane.journal.refuse_after = 1
+    with pytest.raises(UnavailableError, match="broke off"):
+        list(plane.client().chunks("/audit/export"))
 
 
 class Tail:

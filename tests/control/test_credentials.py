@@ -80,6 +80,24 @@ def test_renewing_keeps_the_identity_and_shortens_the_life(plane: Plane, client:
     assert plane.events("credential.renew")[0]["actor"] == "bob"
 
 
+def test_revoking_a_renewing_credential_takes_what_it_renewed(plane: Plane, client: Client) -> None:
+    issued = client.post("/credentials", request(user="bob", usage="renew"))["serial"]
+    other = client.post("/credentials", request(user="bob"))["serial"]
+    own = plane.credential("bob", Usage.RENEW)
+    renewed = Client(own).post("/credentials/renew", {"csr": csr(new_key(), "bob").decode()})[
+        "serial"
+    ]
+    serial = next(
+        item["serial"]
+        for item in client.get("/credentials", {"user": "bob"})["items"]
+        if item["serial"] not in (issued, other, renewed)
+    )
+    revoked = client.post(f"/credentials/{serial}/revoke", {})["items"]
+    assert {item["serial"] for item in revoked} == {serial, renewed}
+    left = client.get("/credentials", {"user": "bob"})["items"]
+    assert {item["serial"] for item in left} == {issued, other}
+
+
 def test_only_a_renewing_credential_renews(client: Client) -> None:
     with pytest.raises(DeniedError, match="is for admin, not for renew"):
         client.post("/credentials/renew", {"csr": csr(new_key(), "x").decode()})

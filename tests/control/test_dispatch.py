@@ -22,7 +22,13 @@ from tests.control.plane import Plane
 
 
 def raw(
-    plane: Plane, method: str, path: str, body: bytes | None = None, *, anonymous: bool = False
+    plane: Plane,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    *,
+    anonymous: bool = False,
+    **headers: str,
 ) -> tuple[int, dict[str, str], Any]:
     """One request without our client, so that its checks cannot hide the server's."""
     context = tls_context(plane.admin())
@@ -31,7 +37,10 @@ def raw(
     host, port = plane.address.split(":")
     connection = http.client.HTTPSConnection(host, int(port), context=context, timeout=10)
     # Not UTF-8: a record must survive it.
-    connection.request(method, path, body, {"User-Agent": "raw \xff"})
+    sent = {"User-Agent": "raw \xff", "Content-Type": "application/json"} | {
+        name.replace("_", "-"): value for name, value in headers.items()
+    }
+    connection.request(method, path, body, sent)
     answer = connection.getresponse()
     content = answer.read()
     connection.close()
@@ -153,6 +162,32 @@ def test_a_body_has_a_limit(plane: Plane) -> None:
     status, _, problem = raw(plane, "POST", "/api/v1/clusters", b" " * (1024 * 1024 + 1))
     assert status == 413
     assert problem["type"] == "urn:kubewitness:too-large"
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
+)
+def test_forms_of_other_sites_are_not_taken_for_json(plane: Plane, kind: str) -> None:
+    body = b'{"name": "a", "inCluster": true}'
+    status, _, problem = raw(plane, "POST", "/api/v1/clusters", body, Content_Type=kind)
+    assert status == 415
+    assert "application/json" in problem["detail"]
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_other_sites_cannot_use_a_browsers_certificate(plane: Plane, site: str) -> None:
+    status, _, _ = raw(plane, "POST", "/api/v1/clusters/prod/check", Sec_Fetch_Site=site)
+    assert status == 403
+    assert plane.events("cluster.check")[-1]["outcome"].startswith("denied: ")
+
+
+def test_a_defect_tells_the_caller_nothing(plane: Plane) -> None:
+    plane.clusters.bug = "hunter2"
+    body = b'{"name": "a", "inCluster": true}'
+    status, _, problem = raw(plane, "POST", "/api/v1/clusters", body)
+    assert status == 500
+    assert "hunter2" not in json.dumps(problem)
+    assert plane.events("cluster.add")[-1]["outcome"] == "failed: internal error"
 
 
 QUERIES = [
