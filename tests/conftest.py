@@ -1,7 +1,22 @@
 """Set-up common to all tests."""
 
 import asyncio
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
 
 # Python 3.11 to 3.13 make a loop when one is asked for and none was ever set. The looptime plugin
 # asks before each test, and the loop it gets in front of the first one would never be closed.
 asyncio.set_event_loop(None)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_found() -> Iterator[None]:
+    """Commands set up logging on the stderr they find, which for a test is gone soon after."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()

@@ -1,0 +1,67 @@
+"""The checks of a running proxy, each made to fail."""
+
+import pytest
+
+from proxy.audit.sqlite import SqliteIndex
+from proxy.clock import ManualClock, SystemClock
+from proxy.control.health import Check
+from proxy.metrics import Metrics
+from proxy.runtime.core import MAIN_SLOT, open_core
+from proxy.runtime.indexing import AwaitedIndexer
+from proxy.runtime.monitoring import checks, shared_registry
+from proxy.runtime.process import Stop
+
+
+@pytest.fixture
+async def parts(settings, tmp_path):
+    clock = ManualClock(SystemClock().now())
+    index = await SqliteIndex.open(tmp_path / "index.db")
+    async with open_core(settings, clock, Metrics(), slot=MAIN_SLOT, main=True) as core:
+        indexer = AwaitedIndexer(core.data.journal, index, clock=clock, metrics=Metrics())
+        stop = Stop()
+        plane: list[str] = [""]
+        found = checks(core, indexer, stop, Check("data-plane", lambda: plane[0]))
+        yield core, clock, stop, plane, {check.name: check for check in found}
+    await index.close()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "failing"),
+    [
+        (None, set()),
+        ("stop", {"shutdown"}),
+        ("journal", {"journal"}),
+        ("plane", {"data-plane"}),
+        ("hour", {"state", "index"}),
+        ("year", {"state", "index", "certificate"}),
+    ],
+)
+async def test_each_check_fails_for_its_own_reason(parts, trouble, failing):
+    core, clock, stop, plane, found = parts
+    match trouble:
+        case "stop":
+            stop.ask("test")
+        case "journal":
+            await core.journal.close()
+        case "plane":
+            plane[0] = "worker-1 is starting"
+        case "hour":
+            await core.watcher.close()
+            clock.advance(3600)
+        case "year":
+            await core.watcher.close()
+            clock.advance(366 * 86_400)
+    failures = {name for name, check in found.items() if await check.failure()}
+    assert failures == failing
+
+
+def test_only_the_index_is_not_vital(parts):
+    found = parts[-1]
+    assert {name for name, check in found.items() if not check.vital} == {"index"}
+
+
+def test_the_shared_page_says_which_version_runs(tmp_path):
+    from proxy import __version__
+
+    registry = shared_registry(tmp_path)
+    assert registry.get_sample_value("kubewitness_build_info", {"version": __version__}) == 1
