@@ -102,13 +102,18 @@ def admin(cluster: Cluster) -> Client:
 
 
 @pytest.fixture(scope="session")
-def proxy(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    """A proxy in front of the cluster, and of the second one when there is one."""
+def proxy(
+    cluster: Cluster, admin: Client, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """A proxy in front of the cluster, by an account that may only impersonate, and of the second one."""
     with serve(tmp_path_factory.mktemp("proxy")) as running:
-        running.cli("cluster", "add", FIRST, "--kubeconfig", str(cluster.kubeconfig))
+        manifest = running.bootstrap(FIRST, admin, GROUP)
         if cluster.second_kubeconfig:
+            # Nobody there makes tokens for service accounts.
             running.cli("cluster", "add", SECOND, "--kubeconfig", str(cluster.second_kubeconfig))
         yield running
+        there = admin.within("kubewitness")
+        there.ok("delete", "--ignore-not-found", "--wait=false", "-f", "-", stdin=manifest.encode())
 
 
 @pytest.fixture(scope="session")

@@ -62,11 +62,14 @@ STORIES: dict[str, str] = {
         get secret hidden -o jsonpath={.data.password}
         create serviceaccount robot
         create role reader --verb=get,list --resource=pods
-        create rolebinding readers --role=reader --serviceaccount=NAMESPACE:robot
-        auth can-i list pods --as=system:serviceaccount:NAMESPACE:robot
-        auth can-i delete pods --as=system:serviceaccount:NAMESPACE:robot
-        get pods --as=system:serviceaccount:NAMESPACE:robot
-        get secrets --as=system:serviceaccount:NAMESPACE:robot
+        create token robot --duration=1s
+        create rolebinding readers --role=reader --user=robot --group=NAMESPACE:readers
+        auth can-i list pods --as=robot
+        auth can-i delete pods --as=robot
+        auth whoami --as=robot -o jsonpath={.status.userInfo.username}
+        get pods --as=robot
+        get pods --as=
+        get secrets --as=robot
         create quota limit --hard=pods=5
         describe quota limit
         wait --for=jsonpath={.data.b}=2 configmap/one --timeout=5s

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.e2e.client import Client
+
 READY_SECONDS = 30
 STOP_SECONDS = 40
 
@@ -27,23 +29,51 @@ class Proxy:
 
     def cli(self, *arguments: str) -> str:
         """Run a `kubewitness` command on this data directory, require success, give its output."""
-        command = [sys.executable, "-m", "proxy", *arguments, "--data-dir", str(self.data_dir)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, f"{' '.join(arguments)}: {done.stdout}{done.stderr}"
-        return done.stdout
+        return _cli(*arguments, "--data-dir", str(self.data_dir))
 
     def issue(self, user: str, *groups: str, clusters: tuple[str, ...]) -> Path:
         """A kubeconfig for `user`, as `kubewitness kubeconfig issue` writes it."""
-        target = self.data_dir.parent / f"{user}.kubeconfig"
+        target = self.data_dir.parent / f"{user}-{'-'.join(clusters)}.kubeconfig"
         options = [item for group in groups for item in ("--group", group)]
         options += [item for cluster in clusters for item in ("--cluster", cluster)]
         self.cli("kubeconfig", "issue", user, *options, "--ttl", "1h", "-o", str(target))
         return target
 
+    def bootstrap(self, name: str, admin: Client, *groups: str) -> str:
+        """Add a cluster by an account that may only impersonate, as `cluster bootstrap` says to; give its manifest.
+
+        The commands printed below the manifest are run as they stand there, up to the one that adds the cluster.
+        """
+        options = [item for group in groups for item in ("--group", group)]
+        manifest = _cli("cluster", "bootstrap", name, *options)
+        there = admin.within("kubewitness")
+        there.ok("apply", "-f", "-", stdin=manifest.encode())
+        there.ok(
+            "wait", "--for=jsonpath={.data.token}", "secret/kubewitness-token", "--timeout=20s"
+        )
+        _, _, below = manifest.partition("# Next")
+        script = "\n".join(
+            line.removeprefix("#").removeprefix("   ") for line in below.splitlines()[2:]
+        )
+        script, _, _ = script.partition("kubewitness cluster add")
+        directory = self.data_dir.parent
+        path = f"{admin.program.parent}:{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, "KUBECONFIG": str(admin.kubeconfig)}
+        subprocess.run(["bash", "-euc", script], cwd=directory, env=environment, check=True)
+        self.cli("cluster", "add", name, "--kubeconfig", str(directory / f"{name}.kubeconfig"))
+        return manifest
+
     def search(self, *filters: str) -> list[dict[str, Any]]:
         """What `kubewitness audit search` finds, noise included."""
         found = json.loads(self.cli("audit", "search", "--all", "-o", "json", *filters))
         return list(found)
+
+
+def _cli(*arguments: str) -> str:
+    command = [sys.executable, "-m", "proxy", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, f"{' '.join(arguments)}: {done.stdout}{done.stderr}"
+    return done.stdout
 
 
 @contextmanager

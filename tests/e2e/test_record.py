@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.client import Client
-from tests.e2e.conftest import FIRST, USER
+from tests.e2e.conftest import FIRST
 from tests.e2e.serving import Proxy
 
 # The proxy's account of a call and the API server's are each complete a moment after the call is.
@@ -19,12 +19,15 @@ Call = tuple[str, str, str, int]
 
 def forwarded(proxy: Proxy) -> dict[str, Call]:
     """Calls that the proxy recorded as forwarded to the cluster, by audit id."""
-    found = proxy.search("--cluster", FIRST, "--user", USER, "--limit", "100000")
+    found = proxy.search("--cluster", FIRST, "--limit", "100000")
     return {event["auditID"]: _call(event) for event in found if "upstreamMicros" in event}
 
 
 def arrived(audit_log: Path) -> dict[str, Call]:
-    """Calls that the API server saw come through the proxy, by audit id: the last stage of each."""
+    """Calls that the API server saw come through the proxy, by audit id.
+
+    The last of an id is the call; before it may stand the review that asked whether its user may do it `--as` another.
+    """
     seen = {}
     for line in audit_log.read_text().splitlines():
         event = json.loads(line)
