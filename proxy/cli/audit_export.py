@@ -42,7 +42,7 @@ def export(
     if file is not None:
         _save(file.expanduser(), chunks)
         return
-    if form is ExportFormat.NDJSON and sys.stdout.isatty():
+    if sys.stdout.isatty():
         for line in _lines(chunks):
             write(visible(line.decode("utf-8", "backslashreplace")) + "\n")
         return

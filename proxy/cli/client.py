@@ -18,6 +18,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from proxy import __version__
+from proxy.control.hostile import visible
 from proxy.errors import (
     ConflictError,
     DeniedError,
@@ -37,6 +38,7 @@ _ERRORS: Final[Mapping[int, type[KubewitnessError]]] = {
     404: NotFoundError,
     409: ConflictError,
     413: InvalidInputError,
+    415: InvalidInputError,
     503: UnavailableError,
 }
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -156,7 +158,7 @@ class Client:
             except (OSError, http.client.HTTPException) as error:
                 raise self._unreachable(error) from error
             if response.status >= 300:
-                raise _problem(response.status, response.read(_LARGEST_PROBLEM))
+                raise problem(response.status, response.read(_LARGEST_PROBLEM))
             yield response
         finally:
             connection.close()
@@ -206,11 +208,15 @@ def _query(query: Mapping[str, object] | None) -> str:
     return f"?{urlencode(pairs)}" if pairs else ""
 
 
-def _problem(status: int, content: bytes) -> KubewitnessError:
+def problem(status: int, content: bytes) -> KubewitnessError:
+    """The error that an answer with `status` and a problem document stands for.
+
+    Its text is made fit for a terminal: a server we talk to by mistake may say anything.
+    """
     kind = _ERRORS.get(status, KubewitnessError)
     try:
-        problem = json.loads(content)
-        return kind(str(problem["detail"]), hint=str(problem.get("hint", "")))
+        told = json.loads(content)
+        return kind(visible(told["detail"]), hint=visible(told.get("hint", "")))
     except (ValueError, KeyError, TypeError):
         return kind(f"The server answered {status} without saying why.")
 

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Final
 import msgspec
 import structlog
 
+from proxy.audit.export import event
 from proxy.audit.moments import parse_moment
 from proxy.audit.query import Filter
-from proxy.audit.rows import UNREADABLE, Row
+from proxy.audit.rows import Row
 from proxy.control.route import About, Act
 from proxy.errors import KubewitnessError
 from proxy.tasks import spawn
@@ -134,14 +135,5 @@ def about_query(act: Act) -> About:
 
 
 def item_of(row: Row) -> dict[str, Any]:
-    """An event as the API shows it: the journal's own line, and which journal that is."""
-    try:
-        item = msgspec.json.decode(row.line)
-    except msgspec.DecodeError:
-        item = None
-    if not isinstance(item, dict):
-        text = row.line.decode("utf-8", "backslashreplace")
-        item = {"seq": row.seq, "kind": UNREADABLE, "line": text}
-    # The salt hides a record in its commitment; only exports meant as evidence carry it.
-    item.pop("salt", None)
-    return {"writer": row.writer} | item
+    """An event as the API shows it: as it is exported, and where it stands in which journal."""
+    return {"writer": row.writer, "seq": row.seq} | event(row)

@@ -8,10 +8,10 @@ from typing import Annotated, Final
 import msgspec
 from aiohttp import web
 
+from proxy.audit.export import csv_lines, json_lines
 from proxy.audit.indexer import Missed, Subscription
 from proxy.audit.query import Filter
-from proxy.audit.rows import EVENT, Row
-from proxy.control.hostile import csv_cell
+from proxy.audit.rows import Row
 from proxy.control.route import STREAM, Act, Route
 from proxy.control.search import AuditQuery, about_query, caught_up, filter_of, item_of
 
@@ -43,14 +43,6 @@ class TailQuery(AuditQuery, frozen=True, kw_only=True, rename={"class_": "class"
     """Events of before to begin with."""
 
 
-CSV_COLUMNS: Final = (
-    "time", "audit_id", "user", "as", "groups", "credential", "cluster", "verb", "class",
-    "api_group", "resource", "subresource", "namespace", "name", "status", "reason", "source",
-    "tool", "command", "session", "user_agent", "uri", "bytes_in", "bytes_out",
-    "upstream_ms", "total_ms", "closed", "decision", "kind", "action", "target",
-)  # fmt: skip
-
-
 async def export(act: Act) -> web.StreamResponse:
     """Everything that matches, as one file."""
     query, now = act.query_as(ExportQuery), act.services.clock.now()
@@ -62,15 +54,19 @@ async def export(act: Act) -> web.StreamResponse:
     as_csv = query.format is ExportFormat.CSV
     media = "text/csv" if as_csv else "application/x-ndjson"
     stream = await _begin(act, media, f'attachment; filename="kubewitness-audit.{query.format}"')
+    act.detail["results"] = count = 0
     if as_csv:
-        await stream.write(_csv_line(CSV_COLUMNS))
-    count = 0
+        await stream.write(_csv([], heading=True))
     async for rows in _pages(act, given):
-        await stream.write(b"".join(_csv_row(row) if as_csv else _json_line(row) for row in rows))
-        count += len(rows)
-        act.detail["results"] = count
+        await stream.write(_csv(rows) if as_csv else b"".join(json_lines(rows)))
+        act.detail["results"] = count = count + len(rows)
     # The end of the stream is sent by the server, after the outcome is durable.
     return stream
+
+
+def _csv(rows: list[Row], *, heading: bool = False) -> bytes:
+    head, *lines = csv_lines(rows)
+    return "".join([head, *lines] if heading else lines).encode()
 
 
 async def _pages(act: Act, given: Filter) -> AsyncIterator[list[Row]]:
@@ -162,38 +158,6 @@ async def _begin(act: Act, media: str, disposition: str = "") -> web.StreamRespo
 
 def _event(row: Row) -> bytes:
     return b"event: record\ndata: " + msgspec.json.encode(item_of(row)) + b"\n\n"
-
-
-def _json_line(row: Row) -> bytes:
-    return msgspec.json.encode(item_of(row)) + b"\n"
-
-
-def _csv_row(row: Row) -> bytes:
-    item = item_of(row)
-    when = item.get("requestReceivedTimestamp") or item.get("stageTimestamp", "")
-    groups = [group.replace("\\n", "\n") for group in row.user_groups.strip("\n").split("\n")]
-    return _csv_line(
-        (
-            when, row.audit_id, row.username, row.impersonated_user, ",".join(groups),
-            row.credential, row.cluster, row.verb, row.call_class,
-            row.api_group, row.resource, row.subresource, row.namespace, row.name,
-            "" if row.code is None else row.code, row.reason, row.source_ip,
-            row.tool, row.command, row.session, row.user_agent, row.uri,
-            row.bytes_in, row.bytes_out, _ms(row.upstream_micros), _ms(row.total_micros),
-            row.close_reason, row.decision, "call" if row.kind == EVENT else row.kind,
-            row.action, row.target,
-        )
-    )  # fmt: skip
-
-
-def _ms(micros: int) -> str:
-    return f"{micros / 1000:.3f}"
-
-
-def _csv_line(cells: tuple[object, ...]) -> bytes:
-    """One line of RFC 4180; every cell quoted, so that no cell can end another."""
-    quoted = ('"' + csv_cell(cell).replace('"', '""') + '"' for cell in cells)
-    return (",".join(quoted) + "\r\n").encode()
 
 
 ROUTES = (

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
+import yaml
 
 from proxy.cli.app import run
 from tests.control.plane import Plane
@@ -61,3 +62,54 @@ def command(
         return Done(code, said.out, said.err)
 
     return invoke
+
+
+@pytest.fixture
+def prod(plane: Plane) -> Plane:
+    plane.client().post("/clusters", {"name": "prod", "inCluster": True})
+    plane.client().post("/clusters", {"name": "test", "inCluster": True})
+    return plane
+
+
+def issue(command: Command, file: Path, *more: str) -> str:
+    done = command(
+        "kubeconfig",
+        "issue",
+        "alice",
+        "-g",
+        "dev",
+        "-c",
+        "prod",
+        "--ttl",
+        "8h",
+        "-o",
+        str(file),
+        *more,
+    )
+    assert done.code == 0, done.err
+    return done.out
+
+
+def user_of(file: Path) -> dict[str, Any]:
+    user: dict[str, Any] = yaml.safe_load(file.read_text())["users"][0]["user"]
+    return user
+
+
+@pytest.fixture
+def contexts(
+    plane: Plane, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Path:
+    del command  # it cleans the environment first
+    entry = yaml.safe_load(plane.data.admin_context.read_text())
+    document = {
+        "current-context": "here",
+        "contexts": [
+            {"name": "here", "data-dir": str(plane.data.path)},
+            {**entry, "name": "there", "data-dir": ""},
+            {"name": "broken", "server": "https://x:1"},
+        ],
+    }
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(document))
+    monkeypatch.setenv("KUBEWITNESS_CONFIG", str(path))
+    return path

@@ -3,12 +3,11 @@
 import csv
 import io
 import json
-from pathlib import Path
 
 import pytest
 import yaml
 
-from proxy.audit.event import ObjectRef, User
+from proxy.audit.event import User
 from tests.cli.conftest import Command
 from tests.control.plane import Plane
 
@@ -43,27 +42,6 @@ def test_search_finds_a_call_right_after_it_ended(plane: Plane, command: Command
         "kubectl",
         "get",
     ]
-
-
-def test_every_filter_reaches_the_server(plane: Plane, command: Command) -> None:
-    plane.call()
-    hits = [
-        "--since 1h", "--until now", "--user al*", "--group dev", "-c prod", "-n shop", "-r po",
-        "--name web-0", "--verb get", "--class read", "--status 2xx", "--source 10.0.0.0/8",
-        "--tool kubectl", "--session 5f0c", "web-0", "--all",
-    ]  # fmt: skip
-    misses = [
-        "--since now", "--until 1h", "--user bob", "--group ops", "-c test", "-n default", "-r svc",
-        "--name db", "--verb list", "--class mutate", "--status >=400", "--source 10.1.0.0/16",
-        "--tool helm", "--session x", "--command kubectl-x", "nothing",
-    ]  # fmt: skip
-    for options in hits:
-        assert command("audit", "search", *options.split(), "-o", "name").out.count("\n") == 1, (
-            options
-        )
-    for options in misses:
-        done = command("audit", "search", *options.split(), "-o", "name")
-        assert (done.code, done.out) == (0, ""), options
 
 
 def test_forms_of_output(plane: Plane, command: Command) -> None:
@@ -119,41 +97,6 @@ def test_show_is_a_page_about_one_call(plane: Plane, command: Command) -> None:
     assert "\x1b" not in done.out
     assert len(json.loads(command("audit", "show", audit_id, "-o", "json").out)) == 2
     assert command("audit", "show", "nothing").code == 4
-
-
-def test_who_touched_an_object(plane: Plane, command: Command) -> None:
-    web = ObjectRef("deployments", "shop", "web", "apps", "v1")
-    plane.call(object_ref=web, verb="patch")
-    plane.call(object_ref=web, user=User("bob"), verb="delete", code=403)
-    out = command("audit", "who", "deploy/web", "-n", "shop", "--cluster", "prod").out
-    assert [line.split()[0] for line in out.splitlines()] == ["USER", "bob", "alice"]
-    assert "delete 1" in out
-    assert command("audit", "who", "deploy").code == 2
-    assert "Nobody touched" in command("audit", "who", "deploy/db").err
-
-
-def test_stats_count(plane: Plane, command: Command) -> None:
-    for user in ("alice", "alice", "bob"):
-        plane.call(user=User(user), code=404 if user == "bob" else 200)
-    done = command("audit", "stats", "--by", "user")
-    assert [line.split() for line in done.out.splitlines()] == [
-        ["USER", "CALLS", "FAILED", "SHARE"],
-        ["alice", "2", "0", "67%"],
-        ["bob", "1", "1", "33%"],
-    ]
-    for by in ("cluster", "verb", "class", "resource", "namespace", "status", "tool", "source"):
-        assert command("audit", "stats", "--by", by).code == 0
-
-
-def test_export_to_a_file_and_to_a_pipe(plane: Plane, command: Command, tmp_path: Path) -> None:
-    ids = [plane.call(), plane.call()]
-    file = tmp_path / "audit.ndjson"
-    assert command("audit", "export", "--file", str(file)).code == 0
-    assert [json.loads(line)["auditID"] for line in file.read_text().splitlines()] == ids
-    assert file.stat().st_mode & 0o777 == 0o600
-    out = command("audit", "export", "-o", "csv").out
-    assert [row["audit_id"] for row in csv.DictReader(io.StringIO(out))] == ids
-    assert [path.name for path in tmp_path.iterdir() if "audit" in path.name] == ["audit.ndjson"]
 
 
 @pytest.mark.parametrize(

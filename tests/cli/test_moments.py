@@ -8,8 +8,6 @@ from proxy.cli.moments import local, parse, to_api, until
 from proxy.clock import SystemClock, rfc3339
 from proxy.errors import InvalidInputError
 
-NOW = SystemClock.now()
-
 
 @pytest.mark.parametrize(
     ("text", "ago"),
@@ -18,7 +16,7 @@ NOW = SystemClock.now()
 def test_ago(text: str, ago: timedelta) -> None:
     given = to_api(text, "--since")
     assert given is not None
-    assert abs(datetime.fromtimestamp(NOW, UTC) - ago - parse(given)) < timedelta(seconds=30)
+    assert abs(datetime.fromtimestamp(SystemClock.now(), UTC) - ago - parse(given)) < timedelta(seconds=30)
 
 
 def test_a_time_without_a_zone_is_local() -> None:
@@ -44,7 +42,7 @@ def test_what_is_no_time_names_the_option(text: str) -> None:
 
 
 def test_shown_times_are_as_short_as_they_can_be() -> None:
-    assert len(local(rfc3339(NOW), short=True)) == len("21:00:00")
+    assert len(local(rfc3339(SystemClock.now()), short=True)) == len("21:00:00")
     assert local("2020-02-29T12:00:00Z", short=True).startswith("2020-02-29 ")
     assert local("") == ""
 
