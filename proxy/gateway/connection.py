@@ -6,77 +6,35 @@ that no byte behind them is ever taken for a request.
 """
 
 import asyncio
-import enum
+import contextlib
+import select
 from collections import deque
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 import httptools
 
 from proxy.audit.event import CloseReason
 from proxy.authn.certificate import BadCertificateError, CertificateIdentity, identify
-from proxy.settings import Limits
+from proxy.gateway.request import Request
+from proxy.gateway.serving import Server, Waiting
+from proxy.state.snapshot import ClusterRecord
 from proxy.tasks import spawn
 from proxy.upstream.connection import RawSink
 from proxy.upstream.stream import ByteStream
 
 MAX_PIPELINED: Final = 8
 """Requests parsed ahead of the one being served before we stop reading."""
+MAX_HEADERS: Final = 1000
+"""Headers of a request; each costs some hundred bytes here, however short it is."""
+DISCARD: Final = 4 * 1024 * 1024
+"""Bytes of an unwanted request body that are read, so that the answer to it is not lost."""
+DISCARD_TIMEOUT: Final = 2.0
+"""Seconds that the same may take."""
 MAX_EARLY: Final = 64 * 1024
 """Bytes kept that a client sent behind an upgrade request, before its answer."""
 
 
-class Request:
-    """One request as it came: nothing decoded, nothing decided."""
-
-    __slots__ = (
-        "body",
-        "expects",
-        "headers",
-        "keep_alive",
-        "method",
-        "target",
-        "upgrade",
-        "version",
-    )
-
-    def __init__(self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-        self.method = method
-        self.target = target
-        self.headers = headers
-        self.version = "1.1"
-        self.body: ByteStream | None = None
-        """None when the framing says that there is none."""
-        self.keep_alive = True
-        self.upgrade = False
-        self.expects = False
-        """The client waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1)."""
-
-
-class Waiting(enum.Enum):
-    """What the connection waits for from its client, which decides the deadline."""
-
-    REQUEST = enum.auto()
-    HEAD = enum.auto()
-    NOTHING = enum.auto()
-    """A call is being served; it may be silent for hours."""
-
-
-class Server(Protocol):
-    """Who serves the requests of a connection: the pipeline and the listener's bookkeeping."""
-
-    limits: Limits
-
-    async def serve(self, connection: "ClientConnection", request: Request) -> None:
-        """Serve one request to its end; afterwards `connection.reusable` tells whether to go on."""
-
-    async def unreadable(self, connection: "ClientConnection", why: str) -> None:
-        """Record bytes that are no request and answer them."""
-
-    def opened(self, connection: "ClientConnection") -> None:
-        """The handshake is done and the certificate read."""
-
-    def closed(self, connection: "ClientConnection") -> None:
-        """Forget the connection."""
+_HUNG_UP: Final = getattr(select, "POLLRDHUP", select.POLLHUP)
 
 
 class ClientConnection(asyncio.Protocol):
@@ -93,7 +51,8 @@ class ClientConnection(asyncio.Protocol):
         self._drain: asyncio.Future[None] | None = None
         self._sink: RawSink | None = None
         self._early = b""
-        self._paused = False
+        self._pauses = 0
+        self._crowded = False
         self._unreadable = ""
         self._head_bytes = 0
         self._target = b""
@@ -101,6 +60,8 @@ class ClientConnection(asyncio.Protocol):
         self._current: Request | None = None
         self._in_body = False
         self.limits = server.limits
+        self.handshake: asyncio.Task[None] | None = None
+        """The listener's task that shook hands."""
         self.source = source
         """Address the connection came from."""
         self.identity: CertificateIdentity | None = None
@@ -112,8 +73,8 @@ class ClientConnection(asyncio.Protocol):
         self.draining = False
         self.cut_reason: CloseReason | None = None
         """Why we are ending the connection from our side, set before its call is cancelled."""
-        self.cluster = ""
-        """Cluster of the call being served; empty when idle."""
+        self.cluster: ClusterRecord | None = None
+        """Cluster of the call being served, as it was when the call came."""
         self.waiting = Waiting.REQUEST
         self.deadline = self._loop.time() + server.limits.idle_timeout
 
@@ -145,8 +106,9 @@ class ClientConnection(asyncio.Protocol):
             self._feed(data)
 
     def _feed(self, data: bytes) -> None:
-        if not self._in_body:
-            self._head_bytes += len(data)
+        body = self._current.body if self._in_body and self._current is not None else None
+        seen = 0 if body is None else body.total
+        self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -154,24 +116,30 @@ class ClientConnection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._refuse(_reason(error))
             return
-        if self._head_bytes > self.limits.header_bytes:
-            self._refuse(self._too_large())
+        if body is not None and body.total > seen:
+            # What is left is counted: trailers that go on for ever are no body.
+            self._head_bytes = 0
+        if self._excess():
+            self._refuse(self._excess())
             return
         if self.waiting is Waiting.REQUEST and self._head_bytes:
             self.waiting = Waiting.HEAD
             self.deadline = self._loop.time() + self._server.limits.header_timeout
         if self._in_body and self._current is not None and self._current.body is not None:
             self._current.body.wake()
-        if len(self._requests) >= MAX_PIPELINED and not self._paused:
-            self._paused = True
+        if len(self._requests) >= MAX_PIPELINED and not self._crowded:
+            self._crowded = True
             self.pause_reading()
         self._wake()
 
-    def _head_size(self) -> int:
-        return len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._headers)
-
-    def _too_large(self) -> str:
-        return f"the request head is over {self.limits.header_bytes} bytes"
+    def _excess(self) -> str:
+        """What is over its limit in the head (or the trailers) being read; empty when nothing."""
+        limit = self.limits.header_bytes
+        if self._head_bytes > limit:
+            return f"the request head is over {limit} bytes"
+        if len(self._headers) > MAX_HEADERS:
+            return f"the request has over {MAX_HEADERS} headers"
+        return ""
 
     def eof_received(self) -> None:
         """The client is done sending; over TLS that ends the connection (no half-close)."""
@@ -189,18 +157,18 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client reads slower than we write."""
-        if self._sink is not None:
-            self._sink.pause()
         if self._drain is None:
             self._drain = self._loop.create_future()
+            if self._sink is not None:
+                self._sink.pause()
 
     def resume_writing(self) -> None:
         """The client caught up."""
-        if self._sink is not None:
-            self._sink.resume()
         drain, self._drain = self._drain, None
-        if drain is not None and not drain.done():
+        if drain is not None:
             drain.set_result(None)
+            if self._sink is not None:
+                self._sink.resume()
 
     # --- llhttp callbacks --------------------------------------------------------------------
 
@@ -232,18 +200,21 @@ class ClientConnection(asyncio.Protocol):
             if size == 14 and name.lower() == b"content-length":
                 length = value
             elif size == 17 and name.lower() == b"transfer-encoding":
+                if value.strip().lower() != b"chunked":
+                    raise httptools.HttpParserCallbackError("Transfer-Encoding is not chunked")
                 chunked = True
             elif size == 6 and name.lower() == b"expect":
                 request.expects = True
         if chunked or (length and length != b"0"):
-            assert self._transport is not None  # noqa: S101
-            request.body = ByteStream(self._transport)
+            request.body = ByteStream(self)
             self._in_body = True
-        if (
-            self._head_bytes > self.limits.header_bytes
-            and self._head_size() > self.limits.header_bytes
-        ):
-            raise httptools.HttpParserCallbackError(self._too_large())
+        if self._head_bytes > self.limits.header_bytes:
+            # The delivery may hold more than the head.
+            self._head_bytes = len(self._target) + sum(
+                len(name) + len(value) + 4 for name, value in self._headers
+            )
+        if self._excess():
+            raise httptools.HttpParserCallbackError(self._excess())
         self._head_bytes = 0
         self._current = request
         self._requests.append(request)
@@ -256,6 +227,7 @@ class ClientConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The request is whole."""
         self._in_body = False
+        self._head_bytes = 0
         current = self._current
         if current is not None and current.body is not None:
             current.body.end()
@@ -268,11 +240,13 @@ class ClientConnection(asyncio.Protocol):
                 if not self._requests and not await self._next():
                     break
                 request = self._requests.popleft()
-                if self._paused and not self._requests:
-                    self._paused = False
+                if self._crowded and not self._requests:
+                    self._crowded = False
                     self.resume_reading()
                 self.waiting = Waiting.NOTHING
                 await self._server.serve(self, request)
+                if request.body is not None:
+                    await self._discard(request.body)
                 if not self.reusable or self.draining or not request.keep_alive:
                     break
                 self.waiting = Waiting.REQUEST
@@ -294,6 +268,17 @@ class ClientConnection(asyncio.Protocol):
             await self._waiter
         return True
 
+    @staticmethod
+    async def _discard(body: ByteStream) -> None:
+        """Drop what is left of a body that nobody wanted.
+
+        Closing at once would make the kernel reset the connection, and the client lose the
+        answer; a body left where it is would keep the next request from being read.
+        """
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(DISCARD_TIMEOUT):
+                await body.discard(DISCARD)
+
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
@@ -307,9 +292,10 @@ class ClientConnection(asyncio.Protocol):
         self._wake()
 
     def _keep_early(self, data: bytes) -> None:
+        before = len(self._early)
         self._early += data
         self._wake()
-        if len(self._early) > MAX_EARLY:
+        if before <= MAX_EARLY < len(self._early):
             self.pause_reading()
 
     # --- what the pipeline uses --------------------------------------------------------------
@@ -322,28 +308,51 @@ class ClientConnection(asyncio.Protocol):
     async def drained(self) -> None:
         """Wait while the client reads slower than we write."""
         if self._drain is not None:
-            await self._drain
+            # Shielded: a waiter that is cancelled must not cancel it for the next one.
+            await asyncio.shield(self._drain)
 
     def upgrade(self, sink: RawSink) -> None:
         """After our 101: everything from here goes to `sink`, beginning with what came early."""
         self._sink = sink
+        if self._drain is not None:
+            sink.pause()
         early, self._early = self._early, b""
-        if early:
-            sink.data(early)
         if len(early) > MAX_EARLY:
             self.resume_reading()
+        if early:
+            sink.data(early)
         if self.lost:
             sink.closed(None)
 
     def pause_reading(self) -> None:
-        """Stop taking bytes from the client."""
-        if self._transport is not None and not self.lost:
+        """Stop taking bytes from the client, until every pause was taken back.
+
+        A body, the pipeline of requests and a tunnel may each want it, for reasons of their own.
+        """
+        self._pauses += 1
+        if self._pauses == 1 and self._transport is not None and not self._ending():
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Take bytes again."""
-        if self._transport is not None and not self.lost:
+        """Take one pause back."""
+        self._pauses -= 1
+        if self._pauses == 0 and self._transport is not None and not self._ending():
             self._transport.resume_reading()
+
+    def _ending(self) -> bool:
+        return self.lost or self._transport is None or self._transport.is_closing()
+
+    def left(self) -> bool:
+        """Whether the client hung up while we do not read, when no loop would tell us.
+
+        Not for tunnels: what a client sent there before it hung up is still to be delivered.
+        """
+        if not self._pauses or self._sink is not None or self._ending():
+            return False
+        assert self._transport is not None  # noqa: S101  # _ending() says so
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), _HUNG_UP)
+        return bool(poll.poll(0))
 
     def cut(self, reason: CloseReason) -> None:
         """End the connection now; a call under way is recorded with `reason`."""

@@ -15,8 +15,9 @@ from proxy.kube.request_info import CallClass, RequestInfo
 from proxy.upstream.cluster import Target
 
 if TYPE_CHECKING:
-    from proxy.gateway.connection import ClientConnection, Request
+    from proxy.gateway.connection import ClientConnection
     from proxy.gateway.record import CallRecord
+    from proxy.gateway.request import Request
 
 
 class Received(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ from proxy.gateway.responding import (
 from proxy.kube.headers import response_headers
 from proxy.kube.request_info import CallClass
 from proxy.tasks import cancel, spawn
-from proxy.upstream.connection import ResponseHead, UpstreamConnection
+from proxy.upstream.connection import ResponseHead, UpstreamConnection, UpstreamError
 from proxy.upstream.pool import Pool
 from proxy.upstream.request_head import encode
 from proxy.upstream.stream import ByteStream
@@ -32,8 +32,6 @@ SMALL: Final = 64 * 1024
 """Bytes of an answer that is held back until its outcome is durable."""
 GATHER: Final = 0.1
 """Seconds that an unfinished answer may take to become a small one, before it is streamed."""
-DISCARD: Final = 4 * 1024 * 1024
-"""Bytes of an unwanted request body that are read after an early answer."""
 _MICROS: Final = 1_000_000
 
 
@@ -99,6 +97,8 @@ async def _exchange(intended: Intended, upstream: UpstreamConnection) -> Respons
             received.connection, record, upstream, body, length is None, answer
         )
     record.upstream_micros = int((record.elapsed - begun) * _MICROS)
+    if response.status == 101:
+        raise UpstreamError("the cluster switched protocols without being asked to")
     return response
 
 
@@ -114,33 +114,17 @@ async def _with_body(
     try:
         either: list[asyncio.Future[Any]] = [pump, answer]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if pump.done() and not answer.done():
-            pump.result()
-        response = await answer
-    except BaseException:
-        answer.cancel()
-        raise
+        gone = pump.result() if pump.done() and not answer.done() else None
+        if gone is None:
+            return await answer
     finally:
-        if not pump.done():
+        answer.cancel()
+        if not pump.done() or pump.result() is not None:
             # An early answer: the rest of the body is not wanted (RFC 9112 §9.6).
             await cancel(pump)
             upstream.must_close = True
             connection.reusable = False
-        elif not pump.cancelled():
-            pump.exception()
-    return response
-
-
-async def discard(body: ByteStream) -> None:
-    """Drop what still comes of an unwanted body for a moment, so that the answer is not lost.
-
-    Closing at once would make the kernel reset the connection, and the client lose the answer.
-    """
-    try:
-        async with asyncio.timeout(2):
-            await body.discard(DISCARD)
-    except (TimeoutError, ConnectionError):
-        return
+    raise gone
 
 
 async def _send_body(
@@ -149,13 +133,14 @@ async def _send_body(
     upstream: UpstreamConnection,
     body: ByteStream,
     chunked: bool,
-) -> None:
+) -> ClientGone | None:
+    """Pass the body on to its end; returns what went wrong on the client's side, if anything."""
     while True:
         try:
             async with asyncio.timeout(connection.limits.body_timeout):
                 data = await body.read()
         except (ConnectionError, TimeoutError) as error:
-            raise ClientGone(str(error) or "the request body stalled") from error
+            return ClientGone(str(error) or "the request body stalled")
         if not data:
             break
         record.bytes_in += len(data)
@@ -163,6 +148,7 @@ async def _send_body(
         await upstream.drained()
     if chunked:
         upstream.write(b"0\r\n\r\n")
+    return None
 
 
 async def relay(intended: Intended, upstream: UpstreamConnection, response: ResponseHead) -> None:
@@ -171,9 +157,6 @@ async def relay(intended: Intended, upstream: UpstreamConnection, response: Resp
     received = described.routed.received
     client = received.connection
     record = received.record
-    for status, hints in upstream.informational:
-        if status != 100:
-            client.write(head(status, response_headers(hints)))
     headers = response_headers(response.headers)
     if not any(name.lower() == b"audit-id" for name, _ in headers):
         headers.append((b"Audit-ID", record.call.audit_id.encode()))
@@ -183,10 +166,23 @@ async def relay(intended: Intended, upstream: UpstreamConnection, response: Resp
     body = response.body
     if not body.complete and described.call_class is not CallClass.STREAM:
         await _gather(body)
+        # Nothing is released yet, so a break here can still be answered as an error.
+        body.check()
     if body.complete and body.waiting <= SMALL and not response.trailers:
-        await _release_small(record, client, response, headers, received.request.method)
+        await _release_small(
+            record, client, response, headers, received.request.method, _hints(upstream)
+        )
     else:
-        await _stream(record, client, response, headers)
+        await _stream(record, client, response, headers, _hints(upstream))
+
+
+def _hints(upstream: UpstreamConnection) -> bytes:
+    """1xx answers (103 Early Hints); they are released with the answer, behind its record."""
+    return b"".join(
+        head(status, response_headers(headers))
+        for status, headers in upstream.informational
+        if status != 100
+    )
 
 
 async def _gather(body: ByteStream) -> None:
@@ -195,8 +191,7 @@ async def _gather(body: ByteStream) -> None:
         async with asyncio.timeout(GATHER):
             while not body.complete and body.waiting <= SMALL:
                 await body.more()
-                if body.failed:
-                    return
+                body.check()
     except TimeoutError:
         return
 
@@ -207,16 +202,19 @@ async def _release_small(
     response: ResponseHead,
     headers: list[tuple[bytes, bytes]],
     method: bytes,
+    hints: bytes,
 ) -> None:
     data = response.body.take() if response.body.waiting else b""
     record.bytes_out = len(data)
     await record.end(ResponseStatus(response.status))
     if method == b"HEAD" or response.status in {204, 304}:
-        client.write(head(response.status, headers))
+        if response.status == 204:
+            headers = without_framing(headers)
+        client.write(hints + head(response.status, headers))
         return
     framed = without_framing(headers)
     framed.append((b"Content-Length", b"%d" % len(data)))
-    client.write(head(response.status, framed) + data)
+    client.write(hints + head(response.status, framed) + data)
     await client.drained()
 
 
@@ -225,12 +223,13 @@ async def _stream(
     client: ClientConnection,
     response: ResponseHead,
     headers: list[tuple[bytes, bytes]],
+    hints: bytes,
 ) -> None:
     length = content_length(headers)
     await record.start(response.status)
     if length is None:
         headers.append((b"Transfer-Encoding", b"chunked"))
-    client.write(head(response.status, headers))
+    client.write(hints + head(response.status, headers))
     if length is None:
         await _relay_chunked(record, client, response)
     else:

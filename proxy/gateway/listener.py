@@ -19,10 +19,12 @@ from proxy.audit.event import CloseReason, ConnectionEvent, body, new_id
 from proxy.audit.port import Journal, JournalUnavailableError
 from proxy.authz.access_review import ClusterAccessReviewer
 from proxy.clock import Clock, rfc3339
-from proxy.gateway.connection import ClientConnection, Request, Waiting
+from proxy.gateway.connection import ClientConnection
 from proxy.gateway.observing import Observer
 from proxy.gateway.pipeline import Pipeline
+from proxy.gateway.request import Request
 from proxy.gateway.responding import head
+from proxy.gateway.serving import Waiting
 from proxy.kube.status import error_response
 from proxy.metrics import Metrics
 from proxy.settings import Limits, Settings, split_address
@@ -39,8 +41,6 @@ SWEEP: Final = 0.5
 """Seconds between looks at deadlines and at certificates that ended during a stream."""
 CUT_TIMEOUT: Final = 5.0
 """Seconds that cut calls get to write their last event."""
-USER_TIMEOUT_MS: Final = 120_000
-"""A client that takes no byte for this long is gone (TCP_USER_TIMEOUT, tcp(7))."""
 
 
 class DataPlane:
@@ -78,7 +78,7 @@ class DataPlane:
         )
         self._connections: set[ClientConnection] = set()
         self._emptied = asyncio.Event()
-        self._handshakes = 0
+        self._greeting: set[asyncio.Task[None]] = set()
         self._socket: socket.socket | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
@@ -128,6 +128,7 @@ class DataPlane:
         for connection in list(self._connections):
             connection.drain_idle()
         await self._empty(timeout)
+        await cancel(*self._greeting)
         for connection in list(self._connections):
             connection.cut(CloseReason.DRAINED)
         await self._empty(CUT_TIMEOUT)
@@ -154,12 +155,13 @@ class DataPlane:
                 _log.warning("cannot accept", error=str(error))
                 await asyncio.sleep(0.1)
                 continue
-            if len(self._connections) + self._handshakes >= self.limits.connections:
+            if len(self._connections) + len(self._greeting) >= self.limits.connections:
                 self._observer.refused("connection-limit")
                 sock.close()
                 continue
-            self._handshakes += 1
-            _ = spawn(self._greet(sock, str(address[0])), name="handshake")
+            task = spawn(self._greet(sock, _plain(str(address[0]))), name="handshake")
+            self._greeting.add(task)
+            task.add_done_callback(self._greeting.discard)
 
     async def _greet(self, sock: socket.socket, peer: str) -> None:
         """From an accepted socket to a served connection, or a recorded failure."""
@@ -167,8 +169,6 @@ class DataPlane:
         try:
             keep_alive(sock)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if hasattr(socket, "TCP_USER_TIMEOUT"):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
             async with asyncio.timeout(self._settings.tls.handshake_timeout):
                 source = await self._true_source(sock, peer)
                 await self._shake_hands(sock, source)
@@ -181,26 +181,32 @@ class DataPlane:
         except (OSError, ssl.SSLError) as error:
             self._failed(source, "tls-handshake", _tls_message(error))
             sock.close()
-        finally:
-            self._handshakes -= 1
+        except asyncio.CancelledError:
+            sock.close()
+            raise
 
     async def _true_source(self, sock: socket.socket, peer: str) -> str:
         """The peer, or whom a trusted balancer speaks for (PROXY protocol v2, required of it)."""
         if not self._trusted:
             return peer
-        address = ipaddress.ip_address(peer.removeprefix("::ffff:"))
+        address = ipaddress.ip_address(peer)
         if not any(address in network for network in self._trusted):
             return peer
         fixed = await _receive(sock, proxy_protocol.FIXED)
         payload = await _receive(sock, proxy_protocol.payload_length(fixed))
         source = proxy_protocol.source(fixed, payload)
-        return peer if source is None else source.address
+        return peer if source is None else _plain(source.address)
 
     async def _shake_hands(self, sock: socket.socket, source: str) -> None:
+        task = asyncio.current_task()
+
+        def connection() -> ClientConnection:
+            made = ClientConnection(self, source)
+            made.handshake = task
+            return made
+
         loop = asyncio.get_running_loop()
-        await loop.connect_accepted_socket(
-            lambda: ClientConnection(self, source), sock, ssl=self._context()
-        )
+        await loop.connect_accepted_socket(connection, sock, ssl=self._context())
 
     def _failed(self, source: str, reason: str, message: str) -> None:
         """Record a connection that never carried a call."""
@@ -217,6 +223,9 @@ class DataPlane:
     def opened(self, connection: ClientConnection) -> None:
         """A handshake is done: keep the connection until it closes."""
         self._connections.add(connection)
+        if connection.handshake is not None:
+            # Counted once: as a handshake until here, as a connection from here.
+            self._greeting.discard(connection.handshake)
         self._metrics.connections_open.inc()
         if self._draining:
             connection.drain_idle()
@@ -254,6 +263,8 @@ class DataPlane:
                         self._too_slow(connection)
                 elif not self._stands(connection, now):
                     connection.cut(CloseReason.REVOKED)
+                elif connection.left():
+                    connection.cut(CloseReason.CLIENT_GONE)
             self._pool.sweep()
 
     def _too_slow(self, connection: ClientConnection) -> None:
@@ -270,7 +281,19 @@ class DataPlane:
         credential = snapshot.credentials.get(identity.serial)
         if credential is None or credential.revoked_at is not None or credential.not_after <= now:
             return False
-        return not connection.cluster or connection.cluster in snapshot.clusters
+        cluster = connection.cluster
+        if cluster is None:
+            return True
+        # One added again under the same name is another cluster.
+        current = snapshot.clusters.get(cluster.name)
+        return current is not None and current.id == cluster.id
+
+
+def _plain(address: str) -> str:
+    """An address as people write it: IPv4 without the form it has on an IPv6 socket."""
+    parsed = ipaddress.ip_address(address)
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return str(mapped or parsed)
 
 
 async def _receive(sock: socket.socket, size: int) -> bytes:

@@ -27,10 +27,11 @@ from proxy.authz.access_review import AccessReviewer
 from proxy.clock import Clock
 from proxy.gateway import forwarding, receiving, tunnel
 from proxy.gateway.clearing import authorize, clear
-from proxy.gateway.connection import ClientConnection, Request
+from proxy.gateway.connection import ClientConnection
 from proxy.gateway.exchange import Cleared, Intended, Received
 from proxy.gateway.observing import Observer
 from proxy.gateway.receiving import Refused
+from proxy.gateway.request import Request
 from proxy.gateway.responding import head
 from proxy.kube.request_info import CallClass, may_have_effect
 from proxy.kube.status import error_response, reason_for
@@ -71,13 +72,7 @@ class Pipeline:
         received = receiving.receive(connection, request, self._journal, self._clock)  # 1
         self._observer.begun()
         try:
-            await self._steps(received)
-        except Refused as refusal:
-            await self._refuse(received, refusal)
-        except JournalUnavailableError as error:
-            await self._unrecorded(received, error)
-        except UpstreamError as error:
-            await self._upstream_failed(received, error)
+            await self._answered(received)
         except (asyncio.CancelledError, forwarding.ClientGone):
             reason = connection.cut_reason or CloseReason.CLIENT_GONE
             self._finish(received, reason)
@@ -86,17 +81,25 @@ class Pipeline:
             _log.error("call panicked", audit_id=received.record.call.audit_id, exc_info=error)
             self._finish(received, CloseReason.PANIC)
             connection.abort()
-        else:
-            if request.body is not None and not request.body.complete:
-                await forwarding.discard(request.body)
         finally:
-            connection.cluster = ""
+            connection.cluster = None
             self._observer.ended(received.record)
+
+    async def _answered(self, received: Received) -> None:
+        """All steps; whoever stands in the way, the client gets an answer."""
+        try:
+            await self._steps(received)
+        except Refused as refusal:
+            await self._refuse(received, refusal)
+        except JournalUnavailableError as error:
+            await self._unrecorded(received, error)
+        except UpstreamError as error:
+            await self._upstream_failed(received, error)
 
     async def _steps(self, received: Received) -> None:
         snapshot = self._snapshot()
         routed = receiving.route(received, self._domain)  # 2
-        received.connection.cluster = routed.cluster
+        received.connection.cluster = snapshot.clusters.get(routed.cluster)
         described = receiving.describe_call(routed)  # 3
         identified = receiving.identify(described, snapshot, self._clock.now())  # 4
         authorized = await authorize(identified, self._target_of, self._reviewer)  # 5

@@ -11,9 +11,10 @@ from proxy.audit.event import Call, ObjectRef, User, new_id, text
 from proxy.audit.port import Journal
 from proxy.authn.authenticate import Unauthenticated, authenticate
 from proxy.clock import Clock, rfc3339
-from proxy.gateway.connection import ClientConnection, Request
+from proxy.gateway.connection import ClientConnection
 from proxy.gateway.exchange import Described, Identified, Received, Routed
 from proxy.gateway.record import CallRecord
+from proxy.gateway.request import Request
 from proxy.kube.attributes import InvalidRequest
 from proxy.kube.request_info import RefusedTarget, describe
 from proxy.kube.user_agent import tool
@@ -21,6 +22,8 @@ from proxy.state.snapshot import Snapshot, Usage
 
 PREFIX: Final = b"/clusters/"
 MAX_NAME: Final = 253
+UPGRADES: Final = frozenset({b"spdy/3.1", b"websocket"})
+"""Protocols that Kubernetes speaks after an upgrade (wire reference §4.3 to §4.5)."""
 NOBODY: Final = User("")
 
 _FIELDS: Final = {
@@ -105,11 +108,8 @@ def route(received: Received, domain: str) -> Routed:
     if len(hosts) != 1:
         received.connection.reusable = False
         raise Refused(400, "bad-request", "exactly one Host header is needed")
-    if request.upgrade and request.body is not None:
-        received.connection.reusable = False
-        raise Refused(
-            400, "bad-request", "a request that upgrades the connection must not have a body"
-        )
+    if request.upgrade:
+        _check_upgrade(received)
     if request.body is not None and request.body.failed:
         raise Refused(400, "bad-request", "the request body is not framed as HTTP/1.1 says")
     named = _by_host(hosts[0], domain)
@@ -121,6 +121,21 @@ def route(received: Received, domain: str) -> Routed:
     raw = received.record.call.raw
     received.record.call.request_uri = text(path, "requestURI", raw)
     return Routed(received, cluster, path)
+
+
+def _check_upgrade(received: Received) -> None:
+    request = received.request
+    received.connection.reusable = False
+    if request.body is not None:
+        raise Refused(
+            400, "bad-request", "a request that upgrades the connection must not have a body"
+        )
+    wanted = [value.lower() for name, value in request.headers if name.lower() == b"upgrade"]
+    if len(wanted) != 1 or wanted[0] not in UPGRADES:
+        # A tunnel that carries HTTP (h2c, TLS) would carry calls that nobody checks or records.
+        raise Refused(
+            400, "bad-upgrade", "only upgrades to SPDY/3.1 and to websocket are served here"
+        )
 
 
 def _by_prefix(target: bytes) -> tuple[str, bytes]:

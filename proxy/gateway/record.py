@@ -80,11 +80,16 @@ class CallRecord:
         )
         return self._intent
 
-    def start(self, status: int) -> asyncio.Future[int]:
-        """Queue `ResponseStarted`, for answers whose end is not known yet."""
+    async def start(self, status: int) -> None:
+        """Write `ResponseStarted`, for answers whose end is not known yet; durable on return.
+
+        Raises JournalUnavailableError when it, or the intent before it, is not durable.
+        """
         self.status = status
+        await self._append(Stage.RESPONSE_STARTED, ResponseStatus(status))
+        if self._intent is not None:
+            await self._intent
         self.released = True
-        return self._append(Stage.RESPONSE_STARTED, ResponseStatus(status))
 
     async def end(self, status: ResponseStatus, reason: str = "") -> None:
         """Write the outcome and wait until it, and the intent before it, are durable.

@@ -1,11 +1,16 @@
 """A question of our own to a cluster: one small request, one small answer."""
 
+import asyncio
+from typing import Final
+
 from proxy.upstream.cluster import Target
 from proxy.upstream.connection import UpstreamError
 from proxy.upstream.pool import Pool
 from proxy.upstream.request_head import encode
 
-MAX_ANSWER = 1024 * 1024
+MAX_ANSWER: Final = 1024 * 1024
+TIMEOUT: Final = 10.0
+"""Seconds a cluster may take to answer."""
 
 
 async def ask(
@@ -18,8 +23,25 @@ async def ask(
 ) -> tuple[int, bytes]:
     """Send one JSON request with the proxy's own credential and return (status, body).
 
-    Raises UpstreamError when the cluster cannot be reached or says more than 1 MiB.
+    Raises UpstreamError when the cluster cannot be reached, is too slow, or says more than 1 MiB.
     """
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            return await _ask(pool, target, method, path, headers, body)
+    except TimeoutError as error:
+        raise UpstreamError(
+            f"cluster {target.name}: no answer to {path.decode()} within {TIMEOUT:g} s"
+        ) from error
+
+
+async def _ask(
+    pool: Pool,
+    target: Target,
+    method: bytes,
+    path: bytes,
+    headers: list[tuple[bytes, bytes]],
+    body: bytes,
+) -> tuple[int, bytes]:
     head = [(b"Host", target.host_header), *headers, (b"Accept", b"application/json")]
     own = target.authorization()
     if own is not None:

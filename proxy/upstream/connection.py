@@ -72,6 +72,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.informational: list[tuple[int, list[tuple[bytes, bytes]]]] = []
         """1xx answers (not 101) that came before the response of the call under way."""
         self.lost = False
+        self.closing = False
+        """No request may be sent on it any more; set before the loop says that it is lost."""
         self.reusable = False
         """True when the last exchange ended cleanly and the server did not ask to close."""
         self.must_close = False
@@ -92,7 +94,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.reusable = False
         self.informational.clear()
         self._waiter = waiter = self._loop.create_future()
-        if self.lost or self._transport is None:
+        if self.closing or self._transport is None:
             waiter.set_exception(UpstreamError("the connection was closed before it was used"))
         else:
             self._transport.write(data)
@@ -106,7 +108,8 @@ class UpstreamConnection(asyncio.Protocol):
     async def drained(self) -> None:
         """Wait while the cluster reads slower than we write."""
         if self._drain is not None:
-            await self._drain
+            # Shielded: a waiter that is cancelled must not cancel it for the next one.
+            await asyncio.shield(self._drain)
 
     # --- asyncio.Protocol --------------------------------------------------------------------
 
@@ -123,6 +126,10 @@ class UpstreamConnection(asyncio.Protocol):
         if self._switched:
             # Between the 101 and its record these are no HTTP, and llhttp must not see them.
             self._keep_early(data)
+            return
+        if self._waiter is None and (self._head is None or self._head.body.complete):
+            # A poisoned answer: it must not meet the next request on this connection.
+            self._broken("the cluster sent bytes that were not asked for")
             return
         try:
             self._parser.feed_data(data)
@@ -158,10 +165,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The server closed: ends a body that is delimited by the close."""
+        self.closing = True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End whatever was under way."""
-        self.lost = True
+        self.lost = self.closing = True
         self.reusable = False
         sink = self._sink
         if sink is not None:
@@ -177,23 +185,25 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The send buffer is full."""
-        if self._sink is not None:
-            self._sink.pause()
         if self._drain is None:
             self._drain = self._loop.create_future()
+            if self._sink is not None:
+                self._sink.pause()
 
     def resume_writing(self) -> None:
         """The send buffer has room."""
-        if self._sink is not None:
-            self._sink.resume()
         drain, self._drain = self._drain, None
-        if drain is not None and not drain.done():
+        if drain is not None:
             drain.set_result(None)
+            if self._sink is not None:
+                self._sink.resume()
 
     # --- llhttp callbacks --------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         """A response begins."""
+        if self._head is not None:
+            raise httptools.HttpParserCallbackError("a second answer to one request")
         self._headers = []
         self._head_seen = False
 
@@ -209,15 +219,10 @@ class UpstreamConnection(asyncio.Protocol):
         """The head is whole."""
         self._head_seen = True
         status = self._parser.get_status_code()
-        if self._waiter is None:
-            # Bytes without a request: response-queue poisoning or a confused server.
-            raise httptools.HttpParserCallbackError("answer without a request")
         if 100 <= status < 200 and status != 101:
             self.informational.append((status, self._headers))
             return
-        transport = self._transport
-        assert transport is not None  # noqa: S101  # callbacks come after connection_made
-        self._head = ResponseHead(status, self._headers, ByteStream(transport))
+        self._head = ResponseHead(status, self._headers, ByteStream(self))
         if status == 101:
             self._head.body.end()
         elif self._method == b"HEAD":
@@ -243,31 +248,35 @@ class UpstreamConnection(asyncio.Protocol):
     def upgrade(self, sink: RawSink) -> None:
         """After a 101: everything from here goes to `sink`, beginning with what came along."""
         self._sink = sink
+        if self._drain is not None:
+            sink.pause()
         early, self._early = self._early, b""
-        if early:
-            sink.data(early)
         if len(early) > MAX_EARLY:
             self.resume_reading()
+        if early:
+            sink.data(early)
         if self.lost:
             sink.closed(None)
 
     def pause_reading(self) -> None:
         """Stop taking bytes from the cluster."""
-        if self._transport is not None and not self.lost:
+        if self._transport is not None and not self.closing:
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Take bytes again."""
-        if self._transport is not None and not self.lost:
+        if self._transport is not None and not self.lost and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def close(self) -> None:
         """Close after sending what waits."""
+        self.closing = True
         if self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
         """Close now: the upstream call is cancelled."""
+        self.closing = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -281,6 +290,7 @@ class UpstreamConnection(asyncio.Protocol):
         return b"content-length" not in names and b"transfer-encoding" not in names
 
     def _broken(self, why: str) -> None:
+        self.reusable = False
         if self._head is not None:
             self._head.body.fail(UpstreamError(why))
         self._fail_waiter(why)

@@ -18,6 +18,9 @@ _KEEPALIVE_IDLE: Final = 30
 """Seconds of silence before TCP asks whether the peer is still there (RFC 9293 §3.8.4)."""
 _KEEPALIVE_INTERVAL: Final = 15
 _KEEPALIVE_PROBES: Final = 4
+_USER_TIMEOUT_MS: Final = 900_000
+"""A peer that takes no byte for this long is gone (TCP_USER_TIMEOUT, tcp(7)). Not sooner: a person
+may stop `kubectl logs -f | less` for minutes."""
 
 
 def keep_alive(sock: socket.socket) -> None:
@@ -27,6 +30,7 @@ def keep_alive(sock: socket.socket) -> None:
         ("TCP_KEEPIDLE", _KEEPALIVE_IDLE),
         ("TCP_KEEPINTVL", _KEEPALIVE_INTERVAL),
         ("TCP_KEEPCNT", _KEEPALIVE_PROBES),
+        ("TCP_USER_TIMEOUT", _USER_TIMEOUT_MS),
     ):
         if hasattr(socket, option):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
@@ -48,7 +52,7 @@ class Pool:
         idle = self._idle.get(target)
         while idle:
             connection = idle.pop()
-            if not connection.lost:
+            if not connection.closing:
                 return connection
         return await self.connect(target)
 
@@ -87,6 +91,7 @@ class Pool:
         idle = self._idle.setdefault(target, [])
         if (
             connection.must_close
+            or connection.closing
             or not connection.reusable
             or len(idle) >= self._settings.idle_connections
         ):
@@ -104,7 +109,7 @@ class Pool:
         for target, idle in list(self._idle.items()):
             keep: list[UpstreamConnection] = []
             for connection in idle:
-                if connection.lost:
+                if connection.closing:
                     continue
                 if connection.idle_since < oldest:
                     connection.close()

@@ -6,11 +6,21 @@ is told to stop reading, which is the back-pressure that keeps a 1 GB body in co
 
 import asyncio
 from collections import deque
-from typing import Final
+from typing import Final, Protocol
 
 HIGH_WATER: Final = 256 * 1024
 """Bytes that may wait before the sender is paused; one uvloop read is at most this much."""
 LOW_WATER: Final = 64 * 1024
+
+
+class Source(Protocol):
+    """Where the bytes come from; each pause is taken back once."""
+
+    def pause_reading(self) -> None:
+        """Stop taking bytes."""
+
+    def resume_reading(self) -> None:
+        """Take bytes again."""
 
 
 class ByteStream:
@@ -22,13 +32,13 @@ class ByteStream:
         "_error",
         "_paused",
         "_size",
-        "_transport",
+        "_source",
         "_waiter",
         "total",
     )
 
-    def __init__(self, transport: asyncio.ReadTransport) -> None:
-        self._transport = transport
+    def __init__(self, source: Source) -> None:
+        self._source = source
         self._chunks: deque[bytes] = deque()
         self._size = 0
         self._ended = False
@@ -61,7 +71,7 @@ class ByteStream:
         self.total += size
         if self._size > HIGH_WATER and not self._paused:
             self._paused = True
-            self._transport.pause_reading()
+            self._source.pause_reading()
 
     def wake(self) -> None:
         """Let a waiting reader look again; called once per delivery, after feeding."""
@@ -70,6 +80,11 @@ class ByteStream:
             self._waiter = None
             if not waiter.done():
                 waiter.set_result(None)
+
+    def check(self) -> None:
+        """Raise what `fail` was given, if anything."""
+        if self._error is not None:
+            raise self._error
 
     def end(self) -> None:
         """Mark the end of the body."""
@@ -84,7 +99,8 @@ class ByteStream:
 
     async def more(self) -> None:
         """Wait until something was fed, the end came, or it failed."""
-        if self._waiter is None:
+        if self._waiter is None or self._waiter.done():
+            # A waiter that is done was cancelled: its reader ran out of time, or was ended.
             self._waiter = asyncio.get_running_loop().create_future()
         await self._waiter
 
@@ -96,8 +112,7 @@ class ByteStream:
         while not self._chunks:
             if self._ended:
                 return b""
-            if self._error is not None:
-                raise self._error
+            self.check()
             await self.more()
         return self.take()
 
@@ -113,13 +128,14 @@ class ByteStream:
     def _release(self) -> None:
         if self._paused and self._size <= LOW_WATER:
             self._paused = False
-            self._transport.resume_reading()
+            self._source.resume_reading()
 
     async def discard(self, limit: int) -> bool:
         """Read and drop up to `limit` bytes; True when the end was reached within it."""
         seen = 0
-        while data := await self.read():
+        while seen <= limit:
+            data = await self.read()
+            if not data:
+                return True
             seen += len(data)
-            if seen > limit:
-                return False
-        return True
+        return False

@@ -38,6 +38,7 @@ TOOLS = (
     Tool("iptables", "iptables"),
     Tool("busybox", "busybox-static"),
     Tool("ip", "iproute2"),
+    Tool("conntrack", "conntrack"),
     Tool("unshare", "util-linux"),
 )
 

@@ -12,7 +12,8 @@ import re
 import pytest
 
 from proxy.settings import Limits, Settings
-from tests.gateway.world import World, start, stop
+from tests.gateway.conftest import Make
+from tests.gateway.world import Exchange, World
 
 PATH = "/clusters/prod/api/v1/namespaces/default/pods"
 SECOND = b"GET /clusters/prod/api/v1/namespaces/smuggled/pods HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -37,6 +38,12 @@ SMUGGLING = {
     "content length empty": post("Host: x", "Content-Length: "),
     "content length negative": post("Host: x", "Content-Length: -1"),
     "unknown transfer encoding": post("Host: x", "Transfer-Encoding: xchunked"),
+    "gzip and chunked": post("Host: x", "Transfer-Encoding: gzip, chunked", body=b"0\r\n\r\n"),
+    "h2c": post("Host: x", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c"),
+    "websocket or h2c": post("Host: x", "Connection: Upgrade", "Upgrade: websocket, h2c"),
+    "websocket and h2c": post(
+        "Host: x", "Connection: Upgrade", "Upgrade: websocket", "Upgrade: h2c"
+    ),
     "chunked not last": post("Host: x", "Transfer-Encoding: chunked, identity", body=b"0\r\n\r\n"),
     "transfer encoding twice": post(
         "Host: x", "Transfer-Encoding: chunked", "Transfer-Encoding: identity", body=b"0\r\n\r\n"
@@ -138,16 +145,38 @@ async def test_lesson_22_hostile_text_is_recorded_losslessly(world: World) -> No
     assert "\\xff\\xfe" in outcome["userAgent"]
 
 
-async def test_a_head_over_the_limit_is_refused_and_recorded() -> None:
-    world = await start(Settings(listen="127.0.0.1:0", limits=Limits(header_bytes=16_384)))
-    try:
-        answer = await world.raw(
-            f"GET {PATH} HTTP/1.1\r\nHost: x\r\nX-A: {'a' * 20_000}\r\n\r\n".encode()
-        )
-        assert answer.startswith(b"HTTP/1.1 400")
-        assert world.journal.lines[0]["reason"] == "unreadable-request"
-    finally:
-        await stop(world)
+SMALL_HEADS = Settings(listen="127.0.0.1:0", limits=Limits(header_bytes=16_384))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [f"X-A: {'a' * 20_000}\r\n", "a:\r\n" * 1_100],
+    ids=["too long", "too many"],
+)
+async def test_a_head_over_the_limit_is_refused_and_recorded(
+    make_world: Make, headers: str
+) -> None:
+    world = await make_world(SMALL_HEADS)
+    answer = await world.raw(f"GET {PATH} HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert world.journal.lines[0]["reason"] == "unreadable-request"
+
+
+async def test_trailers_that_go_on_for_ever_are_cut(make_world: Make) -> None:
+    world = await make_world(SMALL_HEADS)
+
+    async def handler(exchange: Exchange) -> None:
+        await exchange.reader.read()
+
+    world.handler = handler
+    reader, writer = await world.connect()
+    writer.write(post("Host: x", "Transfer-Encoding: chunked", body=b"1\r\na\r\n0\r\nX-A: "))
+    await world.until(lambda: world.requests)
+    writer.write(b"a" * 40_000)
+    assert await reader.read() == b""
+    (outcome,) = await world.settled(1)
+    assert outcome["closeReason"] == "client-gone"
+    writer.close()
 
 
 async def test_a_head_of_nearly_a_mebibyte_passes(world: World) -> None:

@@ -107,9 +107,12 @@ class MemoryJournal:
         self.hold = False
         self.waiting: list[tuple[dict[str, Any], asyncio.Future[int]]] = []
         self.refuse_from: int | None = None
+        self.failed = False
+        """Whether a record was ever refused; ends may be missing then."""
 
     def append(self, body: bytes) -> asyncio.Future[int]:
         if self.failure:
+            self.failed = True
             raise JournalUnavailableError(self.failure)
         record = json.loads(b"{" + body + b"}")
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -128,6 +131,7 @@ class MemoryJournal:
             full = self.refuse_from is not None and len(self.lines) >= self.refuse_from
             if not full:
                 self.lines.append(record)
+            self.failed = self.failed or full
             if future.done():
                 continue
             if full:
@@ -275,6 +279,28 @@ class World:
                 await asyncio.sleep(0.005)
         return self.terminals()
 
+    def gauge(self, name: str) -> float:
+        """The value of one of the metrics without labels."""
+        for metric in getattr(self.metrics, name).collect():
+            return float(metric.samples[0].value)
+        raise AssertionError(name)
+
+    def refusals(self, reason: str) -> float:
+        """How often something was refused for one reason."""
+        return (
+            self.metrics.registry.get_sample_value("kubewitness_refusals_total", {"reason": reason})
+            or 0.0
+        )
+
+    async def until(self, condition: Callable[[], object], seconds: float = 5) -> None:
+        """Wait until something is true; fails after a while."""
+        async with asyncio.timeout(seconds):
+            while not condition():
+                await asyncio.sleep(0.002)
+
+    def connection_events(self) -> list[dict[str, Any]]:
+        return [line for line in self.journal.lines if line["kind"] == "ConnectionEvent"]
+
     def terminals(self) -> list[dict[str, Any]]:
         return [
             line
@@ -380,6 +406,8 @@ async def start(settings: Settings | None = None) -> World:
 
 async def stop(world: World) -> None:
     """End it; streams still open are cut."""
+    world.journal.hold = False
+    world.journal.sync()
     await world.plane.drain(0)
     assert world.backend is not None
     world.backend.close()
