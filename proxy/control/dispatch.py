@@ -40,8 +40,8 @@ from proxy.tasks import spawn
 
 BODY_LIMIT: Final = 1024 * 1024
 """Bytes of the largest body; a kubeconfig with embedded certificates is a tenth of it."""
-_TEXT_LIMIT: Final = 512
-"""Characters of a client's text that a system event keeps."""
+_TEXT_LIMIT: Final = 8192
+"""Characters of a client's text that a system event keeps: all of a query, which aiohttp bounds."""
 _log = structlog.get_logger(__name__)
 
 

@@ -131,7 +131,7 @@ async def _pass(act: Act) -> bool:
 
 def about_query(act: Act) -> About:
     """What the record says of a look: the query as it was sent."""
-    return About("", {"query": act.request.query_string})
+    return About("", {"query": act.request.rel_url.raw_query_string})
 
 
 def item_of(row: Row) -> dict[str, Any]:

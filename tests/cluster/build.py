@@ -38,7 +38,6 @@ TOOLS = (
     Tool("iptables", "iptables"),
     Tool("busybox", "busybox-static"),
     Tool("ip", "iproute2"),
-    Tool("conntrack", "conntrack"),
     Tool("unshare", "util-linux"),
 )
 

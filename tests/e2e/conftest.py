@@ -5,7 +5,7 @@ impersonates the user, and `proxied`, with a kubeconfig that the proxy issued. N
 whatever it asserts holds for both.
 
 `make e2e` starts a cluster of our own around this suite; with `E2E_KUBECONFIG=FILE` it runs against that cluster, with
-pods of `E2E_IMAGE` (any busybox).
+pods of `E2E_IMAGE` (any busybox), and with `E2E_SECOND_KUBECONFIG=FILE` where a test is about two.
 """
 
 import itertools
@@ -52,7 +52,8 @@ def cluster() -> Cluster:
     own = os.environ.get("E2E_KUBECONFIG")
     if own:
         image = os.environ.get("E2E_IMAGE", "busybox:1.36")
-        return Cluster(Path(own), image, None, None)
+        second = os.environ.get("E2E_SECOND_KUBECONFIG")
+        return Cluster(Path(own), image, None, Path(second) if second else None)
     if "CLUSTER_BIN" not in os.environ:
         pytest.exit(
             "these tests need a cluster: run `make e2e`, or set E2E_KUBECONFIG", returncode=2
@@ -77,9 +78,7 @@ def audit_log(cluster: Cluster) -> Path:
 def second_kubeconfig(cluster: Cluster) -> Path:
     """The administrator of the second cluster."""
     if cluster.second_kubeconfig is None:
-        pytest.skip(
-            "needs the API server's audit log and flags, which a cluster of your own does not show"
-        )
+        pytest.skip("needs a second cluster: set E2E_SECOND_KUBECONFIG")
     return cluster.second_kubeconfig
 
 
