@@ -22,9 +22,9 @@ from proxy.tasks import cancel, spawn
 
 _log = structlog.get_logger(__name__)
 
-ATTEMPTS: Final = 5
+ATTEMPTS: Final = 6
 """Starts in a row without getting ready, after which we give up."""
-BACKOFF: Final = (0.05, 0.2, 0.5, 1.0, 2.0)
+BACKOFF: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 3.0)
 """Seconds before each of those starts."""
 FOLLOW: Final = 1.0
 """Seconds a worker gets to take over a change of the state."""

@@ -75,4 +75,6 @@ def _parent_says(stop: Stop, looks: asyncio.Event) -> None:
         looks.set()
     else:
         asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        # At once: whoever starts the proxy again needs our journal slot and our port.
         stop.ask("the parent process ended")
+        stop.now.set()

@@ -103,11 +103,16 @@ def test_a_worker_that_dies_is_replaced_on_its_slot(settings, served):
     )
 
 
-def test_workers_end_when_their_parent_is_killed(settings, served):
+def test_workers_end_when_their_parent_is_killed_and_the_next_one_starts(settings, served, start):
     workers = children(served.pid)
     os.kill(served.pid, signal.SIGKILL)
     until(lambda: not any(map(alive, workers)), "the workers ended")
     assert unsealed(DataDir(settings.data_dir)) == {"main"}, "they closed their journals"
+    addresses = [f"--{name}=127.0.0.1:0" for name in ("listen", "control", "metrics")]
+    again = start("serve", "--data-dir", str(settings.data_dir), *addresses)
+    again.wait_for("kubewitness is ready")
+    assert again.end(signal.SIGTERM) == 0
+    assert events(DataDir(settings.data_dir), "main")[-2:] == ["journal.recover", "journal.close"]
 
 
 def test_nobody_else_gets_onto_the_shared_port(settings, served, start):
