@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -59,6 +58,8 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _save(path: Path, chunks: Iterator[bytes]) -> None:
+    import tempfile
+
     written = 0
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

@@ -17,7 +17,6 @@ import typer
 from proxy.clock import SystemClock
 from proxy.environment import variable
 from proxy.errors import DeniedError, InvalidInputError, UnavailableError
-from proxy.pki.exec_credential import ENVIRONMENT, check_exec_info, exec_credential
 
 app = typer.Typer(help="Certificates for kubectl, fetched as needed.", no_args_is_help=True)
 
@@ -45,6 +44,8 @@ def exec_plugin(
     ] = None,
 ) -> None:
     """Print a certificate for kubectl (client.authentication.k8s.io/v1 ExecCredential)."""
+    from proxy.pki.exec_credential import ENVIRONMENT, check_exec_info, exec_credential
+
     check_exec_info(variable(ENVIRONMENT) or None)
     content = _read(config)
     directory = cache or Path.home() / ".cache" / "kubewitness" / "credentials"

@@ -140,7 +140,13 @@ def _authenticated(
 async def _recorded(route: Route, act: Act) -> Any:  # noqa: ANN401  # what the route's handler returns
     about = route.about(act)
     act.detail.update(about.detail)
-    await _event(route, act, about, "requested")
+    try:
+        await _event(route, act, about, "requested")
+    except UnavailableError as unrecorded:
+        raise UnavailableError(
+            f"Nothing was done, because it could not be recorded: {unrecorded.message}",
+            hint="Repair the journal first; `kubewitness doctor` looks at it.",
+        ) from unrecorded
     # Shielded: a caller who leaves must not leave an act half done or without its outcome.
     result, error = await asyncio.shield(spawn(_done(route, act, about), name=f"act {act.id}"))
     if error is not None:
