@@ -159,6 +159,15 @@ def bootstrap(
         list[str] | None,
         typer.Option("--group", "-g", help="A group that may be impersonated; repeat it."),
     ] = None,
+    user: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--user",
+            "-u",
+            help="A user that may be impersonated; repeat it. Default: any user.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Print the manifest of an account that may impersonate and nothing else.
 
@@ -166,4 +175,4 @@ def bootstrap(
     """
     from proxy.upstream.bootstrap import manifest
 
-    write(manifest(name, group or []))
+    write(manifest(name, group or [], users=user or []))

@@ -114,4 +114,15 @@ def test_bootstrap_needs_no_server(command: Command) -> None:
     assert done.code == 0, done.err
     kinds = [item["kind"] for item in yaml.safe_load_all(done.out) if item]
     assert {"ServiceAccount", "ClusterRole", "ClusterRoleBinding"} <= set(kinds)
+    narrow = command(
+        "cluster", "bootstrap", "prod", "-g", "dev", "--user", "alice", direct=True
+    ).out
+    rules = next(
+        item["rules"]
+        for item in yaml.safe_load_all(narrow)
+        if item and item["kind"] == "ClusterRole"
+    )
+    assert next(rule for rule in rules if rule["resources"] == ["users"])["resourceNames"] == [
+        "alice"
+    ]
     assert command("cluster", "bootstrap", "prod", "-g", "system:masters", direct=True).code == 2
