@@ -31,11 +31,14 @@ class Proxy:
         """Run a `kubewitness` command on this data directory, require success, give its output."""
         return _cli(*arguments, "--data-dir", str(self.data_dir))
 
-    def issue(self, user: str, *groups: str, clusters: tuple[str, ...]) -> Path:
-        """A kubeconfig for `user`, as `kubewitness kubeconfig issue` writes it."""
+    def issue(
+        self, user: str, *groups: str, clusters: tuple[str, ...], renewing: bool = False
+    ) -> Path:
+        """A kubeconfig for `user`, as `kubewitness kubeconfig issue` writes it, with or without `--exec`."""
         target = self.data_dir.parent / f"{user}-{'-'.join(clusters)}.kubeconfig"
         options = [item for group in groups for item in ("--group", group)]
         options += [item for cluster in clusters for item in ("--cluster", cluster)]
+        options += ["--exec"] if renewing else []
         self.cli("kubeconfig", "issue", user, *options, "--ttl", "1h", "-o", str(target))
         return target
 

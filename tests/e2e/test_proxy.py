@@ -4,8 +4,10 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.client import Client
-from tests.e2e.conftest import FIRST, GROUP, SECOND
+from tests.e2e.conftest import FIRST, GROUP, SECOND, find_program
 from tests.e2e.serving import Proxy
 
 # Issue 4 promises one second; the rest is for starting the command that revokes.
@@ -87,6 +89,18 @@ def test_revoking_refuses_the_next_call_and_cuts_open_streams(
     result = mallory.run("get", "pods")
     assert result.code == 1
     assert "revoked" in result.errors
+
+
+@pytest.mark.parametrize("program", ["kubectl", "kubectl-older"])
+def test_a_credential_that_renews_itself_needs_no_login(
+    program: str, proxy: Proxy, shared: str, admin: Client
+) -> None:
+    user = f"frank-{program}"
+    allow(admin.within(shared), user)
+    file = proxy.issue(user, GROUP, clusters=(FIRST,), renewing=True)
+    frank = Client(find_program(program), file, shared)
+    assert frank.ok("auth", "whoami", "-o", "jsonpath={.status.userInfo.username}") == user
+    assert frank.ok("exec", "deploy/web", "--", "echo", "hello") == "hello\n"
 
 
 def test_every_command_is_found_by_its_name(
