@@ -245,8 +245,9 @@ class ClientConnection(asyncio.Protocol):
                     self.resume_reading()
                 self.waiting = Waiting.NOTHING
                 await self._server.serve(self, request)
-                if request.body is not None:
-                    await self._discard(request.body)
+                body = request.body
+                if body is not None and (body.waiting or not body.complete):
+                    await self._discard(body)
                 if not self.reusable or self.draining or not request.keep_alive:
                     break
                 self.waiting = Waiting.REQUEST

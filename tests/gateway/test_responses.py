@@ -307,7 +307,6 @@ async def test_intents_of_reads_are_written_while_the_cluster_works(world: World
     calls = [asyncio.create_task(world.get(PODS)) for _ in range(5)]
     await world.until(lambda: len(world.requests) == 5)
     assert world.journal.lines == []
-    world.journal.hold = False
     await world.until(lambda: len(world.journal.waiting) == 10)
     world.journal.sync()
     assert [(await call)[0] for call in calls] == [200] * 5
