@@ -21,6 +21,8 @@ from proxy.upstream.login import Login, LoginError, LoginSource, StaticLogin, To
 
 PLUGIN_SECONDS: Final = 60.0
 """How long an exec plugin may take."""
+_KILL_SECONDS: Final = 5.0
+"""How long to wait until the system has cleared a killed plugin away."""
 _LARGEST_ANSWER: Final = 1024 * 1024
 _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -86,8 +88,10 @@ class ExecLogin:
         )
 
     async def _run(self) -> bytes:
+        loop = asyncio.get_running_loop()
         try:
-            process = await asyncio.create_subprocess_exec(
+            transport, plugin = await loop.subprocess_exec(
+                _Plugin,
                 *self._command,
                 env=self._environment,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -99,31 +103,56 @@ class ExecLogin:
             )
         except OSError as error:
             raise self._error(f"cannot be started: {error.strerror}") from error
-        assert process.stdout is not None  # noqa: S101  # asked for above
         try:
             async with asyncio.timeout(self._timeout):
-                output = await process.stdout.read(_LARGEST_ANSWER)
-                while more := await process.stdout.read(65536):
-                    output += more
-                    if len(output) > _LARGEST_ANSWER:
-                        raise self._error("printed too much")
-                code = await process.wait()
+                await plugin.ended.wait()
         except TimeoutError as error:
             raise self._error(f"took longer than {self._timeout:g} s") from error
         finally:
-            if process.returncode is None:
+            if transport.get_returncode() is None:
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
-        if code != 0:
-            raise self._error(f"ended with status {code}")
-        return output
+                    os.killpg(transport.get_pid(), signal.SIGKILL)
+            transport.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_KILL_SECONDS):
+                    await plugin.gone.wait()
+        if len(plugin.output) > _LARGEST_ANSWER:
+            raise self._error("printed too much")
+        if transport.get_returncode() != 0:
+            raise self._error(f"ended with status {transport.get_returncode()}")
+        return bytes(plugin.output)
 
     def _error(self, what: str) -> LoginError:
         return LoginError(
             f"exec plugin {self._command[0]!r} {what}.",
             hint="Run it by hand as the user the proxy runs as.",
         )
+
+
+class _Plugin(asyncio.SubprocessProtocol):
+    """Collects what a plugin prints, up to a limit.
+
+    Not asyncio's streams: a process of theirs that is killed with unread output never ends.
+    """
+
+    def __init__(self) -> None:
+        self.output = bytearray()
+        self.ended = asyncio.Event()
+        """Set when it exited and closed its output, or printed too much."""
+        self.gone = asyncio.Event()
+        """Set when nothing of it is left."""
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """Take what it printed."""
+        if len(self.output) <= _LARGEST_ANSWER:
+            self.output += data
+        if len(self.output) > _LARGEST_ANSWER:
+            self.ended.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It exited and its output is closed."""
+        self.ended.set()
+        self.gone.set()
 
 
 def _exec_info(version: str, access: Access, plugin: Mapping[str, Any]) -> str:
