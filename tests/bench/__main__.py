@@ -6,7 +6,8 @@ import signal
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from tests.bench import certificates, contenders, machine, measure, report
@@ -40,19 +41,21 @@ def _run(work: Path, rounds: int, only: set[str]) -> None:
     print(f"{results.machine}; {results.versions}", flush=True)
     with ExitStack() as stack:
         direct = stack.enter_context(contenders.backend(place))
-        field = [
-            direct,
-            stack.enter_context(contenders.nginx(place, direct.address)),
-            stack.enter_context(contenders.kubectl_proxy(place, direct.address)),
-            stack.enter_context(contenders.reverse(place, direct.address)),
-            stack.enter_context(contenders.ours(place, direct.address, record=False)),
-            stack.enter_context(contenders.ours(place, direct.address, record=True)),
+        proxies: list[Callable[[], AbstractContextManager[Contender]]] = [
+            lambda: contenders.nginx(place, direct.address),
+            lambda: contenders.kubectl_proxy(place, direct.address),
+            lambda: contenders.reverse(place, direct.address),
+            lambda: contenders.ours(place, direct.address, record=False),
+            lambda: contenders.ours(place, direct.address, record=True),
         ]
-        results.contenders = [contender.name for contender in field]
         if not only or "watch" in only:
-            for contender in field[1:]:
-                results.watches[contender.name] = measure.per_watch(place, contender)
-                print(f"watch    {contender.name:24} {results.watches[contender.name]:8.0f} KB")
+            # In processes of their own, so that what they leave behind burdens no other number.
+            for start in proxies:
+                with start() as contender:
+                    size = results.watches[contender.name] = measure.per_watch(place, contender)
+                    print(f"watch    {contender.name:24} {size:8.0f} KB", flush=True)
+        field = [direct, *(stack.enter_context(start()) for start in proxies)]
+        results.contenders = [contender.name for contender in field]
         (all_before, ours_before), started = _used(), time.monotonic()
         _rounds(place, field, results, rounds, only)
         (all_after, ours_after), ended = _used(), time.monotonic()

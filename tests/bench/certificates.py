@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from proxy.gateway import tls
 from tests.gateway.world import Pair, make
 
 
@@ -26,13 +27,11 @@ def _save(directory: Path, name: str, pair: Pair) -> None:
 
 
 def server_context(directory: Path) -> ssl.SSLContext:
-    """As the data plane's listener is set up: client certificates asked for and verified."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(directory / "server.pem")
-    context.load_verify_locations(directory / "ca.pem")
-    context.verify_mode = ssl.CERT_OPTIONAL
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+    """The data plane's own, from these files."""
+    server, authority = directory / "server.pem", directory / "ca.pem"
+    return tls.server_context(
+        tls.ServerFiles(server, server, authority.read_bytes, lambda: [authority])
+    )
 
 
 def client_context(directory: Path, name: str) -> ssl.SSLContext:
