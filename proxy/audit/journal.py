@@ -237,11 +237,23 @@ def last_trailer(data: bytes) -> Trailer | None:
     while (at := data.rfind(_TRAILER, 0, at)) >= 0:
         stop = data.find(b"\n", at + 1)
         if stop >= 0:
-            try:
-                return _decode_trailer(data[at + 1 : stop])
-            except UNREADABLE:
-                continue
+            trailer = decode_trailer(data[at + 1 : stop])
+            if trailer is not None:
+                return trailer
     return None
+
+
+def last_batch(data: bytes) -> Found | None:
+    """The batch with the last complete trailer in `data`, whole or not."""
+    return _trailer_at(data, data.rfind(_TRAILER, 0, data.rfind(b"\n")))
+
+
+def decode_trailer(data: bytes) -> Trailer | None:
+    """The trailer in a line without its newline; None when it is something else."""
+    try:
+        return _decode_trailer(data)
+    except UNREADABLE:
+        return None
 
 
 def record_lines(data: bytes, found: Found) -> Iterator[tuple[int, bytes]]:
@@ -257,9 +269,8 @@ def _trailer_at(data: bytes, newline: int) -> Found | None:
     stop = data.find(b"\n", newline + 1, newline + _LINE_LIMIT)
     if stop < 0:
         return None
-    try:
-        trailer = _decode_trailer(data[newline + 1 : stop])
-    except UNREADABLE:
+    trailer = decode_trailer(data[newline + 1 : stop])
+    if trailer is None:
         return None
     end = newline + 1
     count = trailer.last - trailer.first + 1

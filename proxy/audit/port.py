@@ -20,8 +20,12 @@ class Journal(Protocol):
     the sequence, the salt and the framing.
     """
 
-    def append(self, body: bytes) -> Future[int]:
+    def append(self, body: bytes, *, urgent: bool = True) -> Future[int]:
         """Queue one record and return a future of its sequence number.
+
+        One that is not urgent waits for the next batch that another record asks for, at most a
+        few hundredths of a second: nobody waits for it yet, and a sync of its own would only
+        delay those that somebody waits for.
 
         The future resolves only when the record is durable (synced). It fails with
         JournalUnavailableError when that did not happen within the deadline, and then whether the

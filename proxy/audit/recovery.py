@@ -6,21 +6,17 @@ on it. Records that are missing altogether (a segment was deleted) are reported,
 
 The first batch of an epoch closes every call the epochs before it left open and says what was
 found, so only the epochs since the last one that has a batch need to be read, and a sealed one
-not even that. Reading is bounded by memory bandwidth, not by JSON: the stage and the audit id of
-a call's event stand at fixed places (`proxy.audit.event.stage`), and what stands elsewhere is
-decoded.
+not even that.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from proxy.audit.event import (
-    API_VERSION,
-    TERMINAL,
     CloseReason,
     Progress,
     ResponseStatus,
@@ -32,40 +28,24 @@ from proxy.audit.event import (
 )
 from proxy.audit.journal import (
     GENESIS,
-    UNREADABLE,
     CorruptJournalError,
-    Found,
     Header,
     SegmentName,
     intact,
     intact_after,
+    last_batch,
     read_batch,
     read_header,
     read_seal,
-    record_lines,
     sealed,
     segments,
 )
+from proxy.audit.open_calls import OpenCalls
 from proxy.audit.storage import Storage
 from proxy.clock import rfc3339
 
-# Where things stand in a line; see journal.frame and event.stage. The tests hold these to them.
-_SEQ_AT: Final = len(b'{"seq":')
-_SALT: Final = len(b',"salt":"') + 32 + len(b'",')
-_EVENT: Final = f'"kind":"Event","apiVersion":"{API_VERSION}","level":"Metadata","stage":"'.encode()
-_NOT_CALLS: Final = (b'"kind":"SystemEvent"', b'"kind":"ConnectionEvent"')
-_TIME: Final = b'","stageTimestamp":"'
-_ID: Final = b'"auditID":"'
-_ID_LENGTH: Final = 36
-
-
-def _id_after(name: Stage) -> int:
-    """From the first letter of the stage's name to the audit id itself."""
-    return len(name) + len(_TIME) + len(rfc3339(0)) + len(b'",') + len(_ID)
-
-
-_INTENT_ID: Final = _id_after(Stage.REQUEST_RECEIVED)
-_OUTCOME_ID: Final = _id_after(Stage.RESPONSE_COMPLETE)
+_PIECE: Final = 8 * 1024 * 1024
+"""Bytes of an older segment read at a time."""
 
 
 @dataclass(slots=True)
@@ -83,15 +63,6 @@ class Recovered:
     """Sequences (first, last) that should be there and are not."""
     open_calls: dict[bytes, bytes] = field(default_factory=dict)
     """Audit id → line of the intent, for each call without an outcome."""
-
-
-class _Stub(msgspec.Struct, rename={"audit_id": "auditID"}):
-    kind: str = ""
-    stage: str = ""
-    audit_id: str = ""
-
-
-_decode_stub = msgspec.json.Decoder(_Stub).decode
 
 
 def recover(storage: Storage, directory: Path, writer: str) -> Recovered:
@@ -139,7 +110,7 @@ def interrupted(line: bytes, now: float) -> bytes:
 
     What the cluster answered is not known, so the code is 0.
     """
-    description = line[line.index(_ID) : -1]
+    description = line[line.index(b'"auditID":"') : -1]
     progress = Progress(
         ResponseStatus(code=0, reason="Interrupted", message="the proxy died during this call"),
         close_reason=CloseReason.INTERRUPTED,
@@ -155,47 +126,84 @@ class _Scan:
         self._directory = directory
         self._writer = writer
         self._result = result
+        self._open = OpenCalls()
+        result.open_calls = self._open.lines
         self.batches = 0
         self._last = 0
 
     def epoch(self, names: list[SegmentName]) -> None:
         result = self._result
-        newest = self._storage.read(self._directory / str(names[-1]))
+        names, newest = self._written(names)
         if sealed(newest):
             names = names[-1:]  # nothing is open, so nothing before it is needed
-        for name in names:
+        for name in names[:-1]:
             path = self._directory / str(name)
-            last_one = name == names[-1]
-            data = newest if last_one else self._storage.read(path)
-            try:
-                self._segment(data, path, last_one=last_one)
-            except CorruptJournalError as error:
-                raise CorruptJournalError(
-                    f"{path}: {error.message}",
-                    hint=error.hint or "Restore the file from a copy; nothing was changed.",
-                ) from error
+            with _located(path):
+                self._older(path)
+        for name in names[-1:]:
+            path = self._directory / str(name)
+            with _located(path):
+                self._newest(newest, path)
         result.next_seq = max(result.next_seq, self._last + 1)
 
-    def _segment(self, data: bytes, path: Path, *, last_one: bool) -> None:
+    def _written(self, names: list[SegmentName]) -> tuple[list[SegmentName], bytes]:
+        """The segments up to the last one that was more than begun, and that one's bytes."""
+        names = list(names)
+        while names:
+            path = self._directory / str(names[-1])
+            data = self._storage.read(path)
+            with _located(path):
+                if read_header(data) is not None:
+                    return names, data
+                _not_damaged(data)
+            self._result.clean = False
+            names.pop()
+        return names, b""
+
+    def _older(self, path: Path) -> None:
+        """Read a segment that another follows, piece by piece: fresh memory is slower to get."""
+        data = self._storage.read(path, 0, _PIECE)
         read = read_header(data)
         if read is None:
-            if data.find(b'{"kind":"Batch"') >= 0:
-                raise CorruptJournalError("the header is damaged")
-            self._result.clean = False
+            _not_damaged(data)
             return
         header, position = read
         self._continue(header)
-        while (found := read_batch(data, position)) is not None:
-            if last_one and not intact(data, found):
-                break
-            if found.trailer.first != self._last + 1:
-                raise CorruptJournalError(
-                    f"record {self._last + 1} should come at byte {position},"
-                    f" but {found.trailer.first} does"
-                )
-            self._keep(data, found)
-            position = found.next
-        self._tail(data, position, path, last_one=last_one)
+        end, size, offset = _rewritten(data, position), _PIECE, 0
+        while end > position or (len(data) == size and data[-1] != 0):
+            if end == position:  # the piece ends within its first batch
+                size *= 2
+            else:
+                self._skim(data, position, end)
+                size = _PIECE
+            offset += end
+            data, position = self._storage.read(path, offset, size), 0
+            end = _rewritten(data, 0)
+        self._refuse_damage(data, position)
+
+    def _newest(self, data: bytes, path: Path) -> None:
+        """Read the last segment, where a torn tail may be, and look at every checksum."""
+        read = read_header(data)
+        if read is None:
+            return
+        header, position = read
+        self._continue(header)
+        end = _sound(data, position)
+        self._skim(data, position, end)
+        seal = read_seal(data, end)
+        if seal is not None and seal.seq == self._last:
+            self._result.open_calls.clear()
+            return
+        self._result.clean = False
+        self._refuse_damage(data, end)
+        self._cut(path, data, end)
+
+    def _skim(self, data: bytes, position: int, end: int) -> None:
+        skimmed = self._open.skim(data, position, end, self._last + 1)
+        if skimmed.last is not None:
+            self.batches += skimmed.batches
+            self._last = skimmed.last.last
+            self._result.prev = skimmed.last.sha256
 
     def _continue(self, header: Header) -> None:
         """Go on from where the segment says it does."""
@@ -211,77 +219,53 @@ class _Scan:
             self._result.next_seq = header.first_seq
             self._result.prev = header.prev
 
-    def _keep(self, data: bytes, found: Found) -> None:
-        self.batches += 1
-        self._last = found.trailer.last
-        self._result.prev = found.trailer.sha256
-        track(data, found, self._result.open_calls)
-
-    def _tail(self, data: bytes, position: int, path: Path, *, last_one: bool) -> None:
-        """Judge what follows the last good batch; cut it when it is the journal's end."""
-        seal = read_seal(data, position)
-        if seal is not None and seal.seq == self._last:
-            self._result.open_calls.clear()
-            return
-        self._result.clean = False
+    def _refuse_damage(self, data: bytes, position: int) -> None:
         torn = data.find(b"}", position) >= 0
         if torn and (after := intact_after(data, position)) is not None:
             raise CorruptJournalError(
-                f"it is damaged at byte {position}, after record {self._last};"
-                f" records up to {after} follow"
+                f"it is damaged after record {self._last}; records up to {after} follow"
             )
-        if not last_one:
-            return  # what was torn here was written again to the next segment
+
+    def _cut(self, path: Path, data: bytes, end: int) -> None:
+        """Cut the torn tail, and make durable what the page cache may hold alone."""
         file = self._storage.open(path)
         try:
-            if position < len(data):
-                self._result.cut_bytes += len(data[position:].rstrip(b"\0"))
-                file.truncate(position)
+            if end < len(data):
+                self._result.cut_bytes += len(data[end:].rstrip(b"\0"))
+                file.truncate(end)
             file.sync()
         finally:
             file.close()
         self._storage.sync_directory(self._directory)
 
 
-def track(data: bytes, found: Found, open_calls: dict[bytes, bytes]) -> None:
-    """Add the intents of a batch to `open_calls` and take out what has an outcome."""
-    width = len(b"%d" % found.trailer.first)
-    if width != len(b"%d" % found.trailer.last):
-        _track_slowly(data, found, open_calls)
-        return
-    event_at = _SEQ_AT + width + _SALT
-    stage_at = event_at + len(_EVENT)
-    start, end = found.start, found.end
-    find, starts = data.find, data.startswith
-    while start < end:
-        stop = find(b"\n", start, end)
-        at = start + stage_at
-        letter = data[at + 8 : at + 9]  # Request[R]eceived, Response[C]omplete, Response[S]tarted
-        if not starts(_EVENT, start + event_at):
-            if not starts(_NOT_CALLS, start + event_at):
-                _track_line(data[start:stop], open_calls)
-        elif letter == b"e" and starts(_ID, at + _INTENT_ID - len(_ID)):
-            open_calls[data[at + _INTENT_ID : at + _INTENT_ID + _ID_LENGTH]] = data[start:stop]
-        elif letter == b"C" and starts(_ID, at + _OUTCOME_ID - len(_ID)):
-            open_calls.pop(data[at + _OUTCOME_ID : at + _OUTCOME_ID + _ID_LENGTH], None)
-        elif letter != b"S":
-            _track_line(data[start:stop], open_calls)
-        start = stop + 1
+def _sound(data: bytes, position: int) -> int:
+    """Where the intact batches from `position` on end."""
+    while (found := read_batch(data, position)) is not None and intact(data, found):
+        position = found.next
+    return position
 
 
-def _track_slowly(data: bytes, found: Found, open_calls: dict[bytes, bytes]) -> None:
-    for _, line in record_lines(data, found):
-        _track_line(line, open_calls)
+def _rewritten(data: bytes, position: int) -> int:
+    """The same, of a segment that was followed by another: only its last batch can be torn."""
+    found = last_batch(data)
+    if found is None:
+        return position
+    return found.next if intact(data, found) else max(found.start, position)
 
 
-def _track_line(line: bytes, open_calls: dict[bytes, bytes]) -> None:
+def _not_damaged(data: bytes) -> None:
+    if data.find(b'{"kind":"Batch"') >= 0:
+        raise CorruptJournalError("the header is damaged")
+
+
+@contextmanager
+def _located(path: Path) -> Iterator[None]:
+    """Say in which file the damage is, and what to do."""
     try:
-        stub = _decode_stub(line)
-    except UNREADABLE:
-        return  # an intact batch holds what was appended; such a record opens no call
-    if stub.kind != "Event":
-        return
-    if stub.stage == Stage.REQUEST_RECEIVED:
-        open_calls[stub.audit_id.encode()] = line
-    elif stub.stage in TERMINAL:
-        open_calls.pop(stub.audit_id.encode(), None)
+        yield
+    except CorruptJournalError as error:
+        raise CorruptJournalError(
+            f"{path}: {error.message}",
+            hint=error.hint or "Restore the file from a copy; nothing was changed.",
+        ) from error

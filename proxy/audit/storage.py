@@ -152,7 +152,7 @@ class FileStorage:
 
     def read(self, path: Path, offset: int = 0, size: int = -1) -> bytes:
         """See Storage."""
-        with path.open("rb") as file:
+        with path.open("rb", buffering=0) as file:
             file.seek(offset)
             return file.read(size)
 

@@ -74,6 +74,7 @@ class JournalWriter:
         self._bodies: list[bytes] = []
         self._futures: list[Future[int] | None] = []
         self._queued_bytes = 0
+        self._urgent = False
         self._inflight: Batch | None = None
         self._inflight_futures: list[Future[int] | None] = []
         self._failure = ""
@@ -84,6 +85,7 @@ class JournalWriter:
         self._queued = 0
         self._settled = 0
         self._marks: deque[tuple[float, int]] = deque()
+        self._due = 0.0
         self._watchdog: TimerHandle | None = None
         self._retry: TimerHandle | None = None
         self._scheduled = False
@@ -142,12 +144,12 @@ class JournalWriter:
         _log.info("journal open", writer=writer, epoch=recovered.epoch, clean=recovered.clean)
         return journal
 
-    def append(self, body: bytes) -> Future[int]:
+    def append(self, body: bytes, *, urgent: bool = True) -> Future[int]:
         """See Journal."""
         if self._failure:
             raise JournalUnavailableError(self._failure)
         future: Future[int] = self._loop.create_future()
-        self._queue(body, future)
+        self._queue(body, future, urgent)
         return future
 
     def post(self, body: bytes) -> None:
@@ -156,7 +158,7 @@ class JournalWriter:
         While the disk fails, posts are still taken as far as the queue goes: the outcome of a
         call that was cut for want of a record is worth keeping for when the disk is back.
         """
-        self._queue(body, None)
+        self._queue(body, None, urgent=True)
 
     @property
     def failure(self) -> str:
@@ -183,6 +185,7 @@ class JournalWriter:
         self._closing = True
         self._failure = self._failure or "the journal is closed"
         drained = self._drained = self._loop.create_future()
+        self._urgent = bool(self._bodies)
         self._flush()
         try:
             async with timeout(_CLOSE_TIMEOUT):
@@ -207,7 +210,7 @@ class JournalWriter:
 
     # -- queueing ------------------------------------------------------------------------------
 
-    def _queue(self, body: bytes, future: Future[int] | None) -> None:
+    def _queue(self, body: bytes, future: Future[int] | None, urgent: bool) -> None:
         bodies = self._bodies
         if (
             self._closing
@@ -219,6 +222,11 @@ class JournalWriter:
         self._futures.append(future)
         self._queued_bytes += len(body)
         self._queued += 1
+        if not urgent:
+            if self._watchdog is None:
+                self._watch(self._clock.monotonic())
+            return
+        self._urgent = True
         if not self._scheduled and self._inflight is None:
             # At the end of this turn of the loop, so that what else it queues comes along.
             self._scheduled = True
@@ -233,9 +241,9 @@ class JournalWriter:
         )
 
     def _flush(self) -> None:
-        """Hand the next batch to the thread, unless it has one."""
+        """Hand the next batch to the thread, unless it has one or nobody waits for it."""
         self._scheduled = False
-        if self._inflight is not None or not self._bodies:
+        if self._inflight is not None or not self._urgent:
             return
         bodies, futures = self._take_batch()
         salts = binascii.hexlify(os.urandom(SALT_BYTES * len(bodies)))
@@ -246,13 +254,14 @@ class JournalWriter:
         self._inflight_futures = futures
         self._jobs.put(batch)
         if self._watchdog is None:
-            self._tick()
+            self._watch(self._clock.monotonic())
 
     def _take_batch(self) -> tuple[list[bytes], list[Future[int] | None]]:
         """What is queued, or as much as one batch may hold."""
         bodies, futures = self._bodies, self._futures
         if len(bodies) <= _BATCH_RECORDS and self._queued_bytes <= _BATCH_BYTES:
             self._bodies, self._futures, self._queued_bytes = [], [], 0
+            self._urgent = False
             return bodies, futures
         sizes = accumulate(map(len, bodies[:_BATCH_RECORDS]))
         count = 1 + sum(size < _BATCH_BYTES for size in islice(sizes, _BATCH_RECORDS - 1))
@@ -350,6 +359,7 @@ class JournalWriter:
         self._futures.append(None)
         self._queued_bytes += len(record)
         self._queued += 1
+        self._urgent = True
 
     def _refuse_waiting(self, count: int) -> None:
         """Fail the futures of the `count` oldest records that are not durable yet."""
@@ -373,6 +383,9 @@ class JournalWriter:
             return
         now = self._clock.monotonic()
         marks = self._marks
+        if marks and (late := self._loop.time() - self._due) > _TICK:
+            # The loop was busy, so nothing can be said of the disk: this time does not count.
+            self._marks = marks = deque((when + late, queued) for when, queued in marks)
         overdue = 0
         while marks and (now - marks[0][0] >= self._deadline):
             overdue = marks.popleft()[1]
@@ -380,8 +393,17 @@ class JournalWriter:
             slow = f"the disk has not confirmed a record for {self._deadline:g} s"
             self._close_gate(self._failure or slow)
             self._refuse_waiting(overdue - self._settled)
-        if not marks or marks[-1][1] != self._queued:
-            marks.append((now, self._queued))
+        if self._bodies and self._inflight is None:
+            # Records that were not urgent, and that no other took along.
+            self._urgent = True
+            self._flush()
+        self._watch(now)
+
+    def _watch(self, now: float) -> None:
+        """Note what is queued now, and look again in a while."""
+        if not self._marks or self._marks[-1][1] != self._queued:
+            self._marks.append((now, self._queued))
+        self._due = self._loop.time() + _TICK
         self._watchdog = self._loop.call_later(_TICK, self._tick)
 
     # -- start and end -------------------------------------------------------------------------

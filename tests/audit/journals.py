@@ -18,7 +18,7 @@ from proxy.audit.event import (
 )
 from proxy.audit.storage import FileStorage, SegmentFile
 from proxy.audit.writer import JournalWriter
-from proxy.clock import ManualClock
+from proxy.clock import Clock
 from proxy.settings import Journal
 
 NOW = 1_800_000_000.0
@@ -86,7 +86,7 @@ def settings(**given: float) -> Journal:
 
 @asynccontextmanager
 async def writing(
-    data_dir: Path, disk: FileStorage, clock: ManualClock, **given: float
+    data_dir: Path, disk: FileStorage, clock: Clock, **given: float
 ) -> AsyncIterator[JournalWriter]:
     journal = await JournalWriter.open(data_dir, "0", settings(**given), clock=clock, storage=disk)
     try:

@@ -1,5 +1,6 @@
 """Recovery: what a crash can leave is repaired, what it cannot leave is refused."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from proxy.audit.journal import (
     GENESIS,
     CorruptJournalError,
     frame,
-    read_batch,
 )
-from proxy.audit.recovery import Recovered, _track_slowly, first_records, recover, track
+from proxy.audit.open_calls import OpenCalls
+from proxy.audit.recovery import Recovered, first_records, recover
 from proxy.audit.segments import Segments
 from proxy.audit.storage import FileStorage
 from proxy.audit.writer import JournalWriter
@@ -137,7 +138,7 @@ def test_a_hole_of_zeros_before_something_whole_is_refused(history: History) -> 
     data = path.read_bytes()
     first, second, _ = history.ends
     path.write_bytes(data[:first] + b"\0" * (second - first) + data[second:])
-    with pytest.raises(CorruptJournalError, match=f"byte {first}, after record 1"):
+    with pytest.raises(CorruptJournalError, match="damaged after record 1"):
         history.recover()
 
 
@@ -200,6 +201,21 @@ def test_the_first_batch_of_an_epoch_settles_what_was_before(history: History) -
     history.batch(intent(CALLS[0]))
     history.epoch().batch(outcome(CALLS[0])).batch(intent(CALLS[1]))
     assert open_ids(history.recover()) == [CALLS[1].audit_id]
+
+
+def test_segments_larger_than_what_is_read_at_a_time(tmp_path: Path) -> None:
+    history = History(tmp_path, segment_bytes=24 * 1024 * 1024).epoch()
+    large = a_call(user_agent="x" * 400_000)
+    left: list[str] = []
+    for sizes in (3, 40, 1, 1, 25, 30):  # two batches are larger than a piece, most are not
+        calls = [a_call() for _ in range(sizes)]
+        history.batch(*map(intent, calls))
+        history.batch(*(outcome(large) for _ in range(sizes)), *map(outcome, calls[1:]))
+        left.append(calls[0].audit_id)
+    assert history.path(2).exists()
+    found = history.recover()
+    assert open_ids(found) == sorted(left)
+    assert (found.next_seq, found.missing) == (history._seq, [])
 
 
 def test_another_writers_journal_is_refused(history: History) -> None:
@@ -274,11 +290,34 @@ def test_looking_at_fixed_places_sees_what_decoding_sees(
     bodies = [make(a_call(audit_id=ids[n], verb=text)) for make, n, text in story]
     if not bodies:
         return
-    batch = frame(bodies, b"00" * 16 * len(bodies), first, GENESIS)
-    found = read_batch(batch.data, 0)
-    assert found is not None
-    fast: dict[bytes, bytes] = {}
-    slow: dict[bytes, bytes] = {}
-    track(batch.data, found, fast)
-    _track_slowly(batch.data, found, slow)
-    assert fast == slow
+    cut = len(bodies) // 2
+    one = frame(bodies[:cut] or bodies, b"00" * 16 * len(bodies), first, GENESIS)
+    two = frame(bodies[cut:], b"00" * 16 * len(bodies), one.last + 1, one.sha256)
+    found = OpenCalls()
+    for data, seq in ((one.data, first), (two.data, two.first), (two.data, two.first)):
+        skimmed = found.skim(data, 0, len(data), seq)
+        assert skimmed.batches == 1
+        assert skimmed.last is not None
+    expected: dict[bytes, bytes] = {}
+    for line in (one.data + two.data + two.data).splitlines():
+        event = json.loads(line)
+        if event.get("kind") == "Event" and event["stage"] == "RequestReceived":
+            expected[event["auditID"].encode()] = line
+        elif event.get("kind") == "Event" and event["stage"] in ("ResponseComplete", "Panic"):
+            expected.pop(event["auditID"].encode(), None)
+    assert found.lines == expected
+
+
+def test_a_torn_batch_before_a_segment_that_was_only_begun(history: History) -> None:
+    a, b, _, _ = CALLS
+    history.batch(intent(a)).batch(outcome(a), intent(b))
+    path = history.path()
+    data = path.read_bytes()
+    spoilt = data[: history.ends[0] + 99] + b"\0" * 20 + data[history.ends[0] + 119 :]
+    head = data[: data.index(b"\n") + 1].replace(b'"firstSeq":1', b'"firstSeq":2')
+    for begun in (b"\0" * 64, head + b"\0" * 64):
+        path.write_bytes(spoilt)
+        history.path(2).write_bytes(begun)
+        found = history.recover()
+        assert (found.next_seq, found.missing) == (2, [])
+        assert open_ids(found) == [a.audit_id]

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from proxy.audit.port import Journal, JournalUnavailableError
 from proxy.audit.storage import FileStorage
 from proxy.audit.writer import JournalWriter
-from proxy.clock import ManualClock
+from proxy.clock import ManualClock, SystemClock
 from tests.audit.journals import FaultyStorage, a_call, intent, outcome, settings, writing
 from tests.audit.reading import dense, lines, records
 
@@ -185,6 +186,31 @@ async def test_a_hung_disk_refuses_after_the_deadline_and_heals(
         await journal.append(note("after"))
     assert notes(tmp_path) == ["in flight", "queued", "younger", "an outcome, kept", "after"]
     assert actions(tmp_path) == ["journal.open", "journal.heal", "journal.close"]
+
+
+async def test_a_busy_loop_is_not_taken_for_a_hung_disk(
+    tmp_path: Path, disk: FaultyStorage
+) -> None:
+    async with writing(tmp_path, disk, SystemClock(), deadline=0.1) as journal:
+        first = journal.append(note("before the loop was busy"))
+        await asyncio.sleep(0.03)
+        second = journal.append(note("behind it"), urgent=False)
+        time.sleep(0.3)
+        assert await first < await second
+        assert journal.failure == ""
+
+
+async def test_a_record_nobody_waits_for_goes_with_the_next_batch(
+    tmp_path: Path, disk: FaultyStorage
+) -> None:
+    async with writing(tmp_path, disk, SystemClock()) as journal:
+        patient = journal.append(note("an intent of a read"), urgent=False)
+        before = len(disk.log)
+        await asyncio.sleep(0.005)
+        assert len(disk.log) == before
+        assert await journal.append(note("its outcome")) == await patient + 1
+        alone = journal.append(note("alone"), urgent=False)
+        assert await asyncio.wait_for(alone, 1)
 
 
 # -- a disk that fails --------------------------------------------------------------------------
