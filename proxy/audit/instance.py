@@ -3,8 +3,11 @@
 import os
 import re
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
+from proxy.audit.port import JournalUnavailableError
+from proxy.audit.storage import Storage
 from proxy.errors import InvalidInputError
 
 _INSTANCE = re.compile(r"[0-9a-f]{8}")
@@ -22,6 +25,21 @@ def writer_id(data_dir: Path, slot: str) -> str:
             hint="Use at most 32 lower-case letters, digits and dashes.",
         )
     return f"{instance_id(data_dir)}-{slot}"
+
+
+def take_slot(
+    storage: Storage, data_dir: Path, directory: Path, slot: str
+) -> tuple[str, Callable[[], None]]:
+    """Create and lock the directory of a slot; returns the writer's id and the unlocking."""
+    storage.make_directory(directory)
+    writer = writer_id(data_dir, slot)
+    try:
+        return writer, storage.lock(directory / "lock")
+    except BlockingIOError as error:
+        raise JournalUnavailableError(
+            f"the journal {directory} is in use by another process",
+            hint="Each process needs its own slot; is the proxy running twice on this directory?",
+        ) from error
 
 
 def instance_id(data_dir: Path) -> str:

@@ -13,6 +13,12 @@ class JournalUnavailableError(UnavailableError):
     """
 
 
+def unavailable(what: str, error: Exception) -> JournalUnavailableError:
+    """The refusal for a disk's `error`, in words for a person: `<what>: <why>`."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return JournalUnavailableError(f"{what}: {reason or type(error).__name__}")
+
+
 class Journal(Protocol):
     """Where events become durable, in the order of the calls to this object.
 
@@ -35,7 +41,11 @@ class Journal(Protocol):
         ...
 
     def post(self, body: bytes) -> None:
-        """Queue one record that nobody waits for; same order, same durability, same refusal."""
+        """Queue one record that nobody waits for; same order, same durability.
+
+        Refused only when the journal is closed or its queue full: while the disk fails, the
+        outcomes of the calls that are cut for it are kept for when it is back.
+        """
         ...
 
     @property

@@ -18,19 +18,19 @@ import threading
 from asyncio import AbstractEventLoop, Future, TimerHandle, get_running_loop, timeout, to_thread
 from collections import deque
 from collections.abc import Callable
-from itertools import accumulate, islice
 from pathlib import Path
 from typing import Final
 
 import structlog
 
 from proxy.audit.event import SystemEvent, body, new_id
-from proxy.audit.instance import writer_id
+from proxy.audit.instance import take_slot
 from proxy.audit.journal import GENESIS, SALT_BYTES, Batch, Seal, frame
-from proxy.audit.port import JournalUnavailableError
+from proxy.audit.port import JournalUnavailableError, unavailable
 from proxy.audit.recovery import Recovered, first_records, recover
 from proxy.audit.segments import Segments
 from proxy.audit.storage import FileStorage, Storage
+from proxy.audit.waiting import Waiting
 from proxy.clock import Clock, SystemClock, rfc3339
 from proxy.metrics import Metrics
 from proxy.settings import Journal as JournalSettings
@@ -41,9 +41,6 @@ _TICK: Final = 0.02
 """Seconds between looks of the watchdog; a deadline may be overrun by two of them."""
 _RETRY: Final = 0.25
 """Seconds between attempts to write the batch that failed."""
-_BATCH_RECORDS: Final = 2048
-_BATCH_BYTES: Final = 4 * 1024 * 1024
-"""Bounds on one batch: framing must not hold up the loop, even after the disk was away."""
 _CLOSE_TIMEOUT: Final = 10.0
 """Seconds `close` waits for a disk that does not answer."""
 
@@ -63,27 +60,20 @@ class JournalWriter:
     ) -> None:
         self._segments = segments
         self._deadline = settings.deadline
-        self._most_records = settings.queue_records
-        self._most_bytes = settings.queue_bytes
+        self._waiting = Waiting(records=settings.queue_records, size=settings.queue_bytes)
         self._clock = clock
         self._metrics = metrics
         self._unlock = unlock
         self._loop: AbstractEventLoop = get_running_loop()
         self._next_seq = recovered.next_seq
         self._prev = recovered.prev
-        self._bodies: list[bytes] = []
-        self._futures: list[Future[int] | None] = []
-        self._queued_bytes = 0
         self._urgent = False
         self._inflight: Batch | None = None
-        self._inflight_futures: list[Future[int] | None] = []
         self._failure = ""
         self._failed_at = 0.0
         self._closing = False
         self._drained: Future[None] | None = None
         # The watchdog: (time, records queued until then), oldest first.
-        self._queued = 0
-        self._settled = 0
         self._marks: deque[tuple[float, int]] = deque()
         self._due = 0.0
         self._watchdog: TimerHandle | None = None
@@ -116,9 +106,9 @@ class JournalWriter:
         storage = storage or FileStorage()
         directory = data_dir / "journal" / slot
         try:
-            writer, unlock = await to_thread(_take, storage, data_dir, directory, slot)
+            writer, unlock = await to_thread(take_slot, storage, data_dir, directory, slot)
         except OSError as error:
-            raise _unavailable(f"the journal {directory} cannot be opened", error) from error
+            raise unavailable(f"the journal {directory} cannot be opened", error) from error
         journal: JournalWriter | None = None
         try:
             recovered = await to_thread(recover, storage, directory, writer)
@@ -139,7 +129,7 @@ class JournalWriter:
                 journal._stop()
             unlock()
             if isinstance(error, OSError):
-                raise _unavailable(f"the journal {directory} cannot be opened", error) from error
+                raise unavailable(f"the journal {directory} cannot be opened", error) from error
             raise
         _log.info("journal open", writer=writer, epoch=recovered.epoch, clean=recovered.clean)
         return journal
@@ -185,11 +175,11 @@ class JournalWriter:
         self._closing = True
         self._failure = self._failure or "the journal is closed"
         drained = self._drained = self._loop.create_future()
-        self._urgent = bool(self._bodies)
+        self._urgent = bool(self._waiting.bodies)
         self._flush()
         try:
             async with timeout(_CLOSE_TIMEOUT):
-                if self._settled != self._queued:
+                if not self._idle:
                     await drained
                 self._stop()
                 await to_thread(self._thread.join)
@@ -205,23 +195,20 @@ class JournalWriter:
         self._stop()
         self._unlock()
 
+    @property
+    def _idle(self) -> bool:
+        """Whether everything that was queued is durable."""
+        return self._waiting.settled == self._waiting.queued
+
     def _seal(self) -> Seal:
         return Seal(self._next_seq - 1, self._prev, rfc3339(self._clock.now()))
 
     # -- queueing ------------------------------------------------------------------------------
 
     def _queue(self, body: bytes, future: Future[int] | None, urgent: bool) -> None:
-        bodies = self._bodies
-        if (
-            self._closing
-            or len(bodies) >= self._most_records
-            or self._queued_bytes + len(body) > self._most_bytes
-        ):
-            raise self._refusal()
-        bodies.append(body)
-        self._futures.append(future)
-        self._queued_bytes += len(body)
-        self._queued += 1
+        if self._closing:
+            raise JournalUnavailableError("the journal is closed")
+        self._waiting.put(body, future)
         if not urgent:
             if self._watchdog is None:
                 self._watch(self._clock.monotonic())
@@ -232,42 +219,21 @@ class JournalWriter:
             self._scheduled = True
             self._loop.call_soon(self._flush)
 
-    def _refusal(self) -> JournalUnavailableError:
-        if self._closing:
-            return JournalUnavailableError("the journal is closed")
-        return JournalUnavailableError(
-            f"{len(self._bodies)} records wait for the disk, no more are taken",
-            hint="The disk is too slow for the load, or hangs.",
-        )
-
     def _flush(self) -> None:
         """Hand the next batch to the thread, unless it has one or nobody waits for it."""
         self._scheduled = False
         if self._inflight is not None or not self._urgent:
             return
-        bodies, futures = self._take_batch()
+        bodies = self._waiting.take()
+        self._urgent = bool(self._waiting.bodies)
         salts = binascii.hexlify(os.urandom(SALT_BYTES * len(bodies)))
         batch = frame(bodies, salts, self._next_seq, self._prev)
         self._next_seq = batch.last + 1
         self._prev = batch.sha256
         self._inflight = batch
-        self._inflight_futures = futures
         self._jobs.put(batch)
         if self._watchdog is None:
             self._watch(self._clock.monotonic())
-
-    def _take_batch(self) -> tuple[list[bytes], list[Future[int] | None]]:
-        """What is queued, or as much as one batch may hold."""
-        bodies, futures = self._bodies, self._futures
-        if len(bodies) <= _BATCH_RECORDS and self._queued_bytes <= _BATCH_BYTES:
-            self._bodies, self._futures, self._queued_bytes = [], [], 0
-            self._urgent = False
-            return bodies, futures
-        sizes = accumulate(map(len, bodies[:_BATCH_RECORDS]))
-        count = 1 + sum(size < _BATCH_BYTES for size in islice(sizes, _BATCH_RECORDS - 1))
-        self._bodies, self._futures = bodies[count:], futures[count:]
-        self._queued_bytes = sum(map(len, self._bodies))
-        return bodies[:count], futures[:count]
 
     # -- the thread ----------------------------------------------------------------------------
 
@@ -291,19 +257,15 @@ class JournalWriter:
         if error is not None:
             self._failed(error)
             return
-        futures, self._inflight_futures = self._inflight_futures, []
         self._inflight = None
-        self._settled += len(futures)
-        for seq, future in enumerate(futures, batch.first):
-            if future is not None and not future.done():
-                future.set_result(seq)
+        released = self._waiting.release(batch.first)
         if self._failed_at:
             self._heal()
         self._flush()
-        self._observe(batch, len(futures), seconds)
+        self._observe(batch, released, seconds)
         for callback in self._on_durable:
             callback()
-        if self._drained is not None and self._settled == self._queued:
+        if self._drained is not None and not self._drained.done() and self._idle:
             self._drained.set_result(None)
 
     def _observe(self, batch: Batch, records: int, seconds: float) -> None:
@@ -311,18 +273,18 @@ class JournalWriter:
         metrics.journal_batch_records.observe(records)
         metrics.journal_sync_seconds.observe(seconds)
         metrics.journal_bytes.inc(len(batch.data))
-        metrics.journal_queue_records.set(len(self._bodies))
+        metrics.journal_queue_records.set(len(self._waiting.bodies))
 
     # -- failing and healing -------------------------------------------------------------------
 
     def _failed(self, error: Exception) -> None:
         """The disk took the batch neither here nor in a new segment: refuse, and keep trying."""
-        reason = str(_unavailable("records cannot be made durable", error))
+        reason = str(unavailable("records cannot be made durable", error))
         self._close_gate(reason)
-        self._refuse_waiting(len(self._inflight_futures) + len(self._futures))
+        self._waiting.refuse(self._waiting.queued, self._failure)
         if self._drained is not None:
             if not self._drained.done():
-                self._drained.set_exception(_unavailable("the last records were lost", error))
+                self._drained.set_exception(unavailable("the last records were lost", error))
             return
         self._retry = self._loop.call_later(_RETRY, self._try_again)
 
@@ -354,30 +316,12 @@ class JournalWriter:
             action="journal.heal",
             detail={"cause": cause, "seconds": int(seconds)},
         )
-        record = body(event)
-        self._bodies.append(record)  # past the bounds: a full queue must not hide why it is full
-        self._futures.append(None)
-        self._queued_bytes += len(record)
-        self._queued += 1
+        self._waiting.force(body(event))
         self._urgent = True
-
-    def _refuse_waiting(self, count: int) -> None:
-        """Fail the futures of the `count` oldest records that are not durable yet."""
-        error = JournalUnavailableError(self._failure)
-        ahead = len(self._inflight_futures)
-        for futures, upto in (
-            (self._inflight_futures, min(count, ahead)),
-            (self._futures, max(count - ahead, 0)),
-        ):
-            for index, future in enumerate(futures[:upto]):
-                if future is not None and not future.done():
-                    future.set_exception(error)
-                    future.exception()  # seen: `failure` says the same to whoever does not await
-                futures[index] = None
 
     def _tick(self) -> None:
         """The watchdog: refuse what has waited too long. Sleeps while nothing waits."""
-        if self._settled == self._queued:
+        if self._idle:
             self._marks.clear()
             self._watchdog = None
             return
@@ -389,11 +333,11 @@ class JournalWriter:
         overdue = 0
         while marks and (now - marks[0][0] >= self._deadline):
             overdue = marks.popleft()[1]
-        if overdue > self._settled:
+        if overdue > self._waiting.settled:
             slow = f"the disk has not confirmed a record for {self._deadline:g} s"
             self._close_gate(self._failure or slow)
-            self._refuse_waiting(overdue - self._settled)
-        if self._bodies and self._inflight is None:
+            self._waiting.refuse(overdue, self._failure)
+        if self._waiting.bodies and self._inflight is None:
             # Records that were not urgent, and that no other took along.
             self._urgent = True
             self._flush()
@@ -401,8 +345,9 @@ class JournalWriter:
 
     def _watch(self, now: float) -> None:
         """Note what is queued now, and look again in a while."""
-        if not self._marks or self._marks[-1][1] != self._queued:
-            self._marks.append((now, self._queued))
+        queued = self._waiting.queued
+        if not self._marks or self._marks[-1][1] != queued:
+            self._marks.append((now, queued))
         self._due = self._loop.time() + _TICK
         self._watchdog = self._loop.call_later(_TICK, self._tick)
 
@@ -421,23 +366,3 @@ class JournalWriter:
         for timer in (self._watchdog, self._retry):
             if timer is not None:
                 timer.cancel()
-
-
-def _take(
-    storage: Storage, data_dir: Path, directory: Path, slot: str
-) -> tuple[str, Callable[[], None]]:
-    """Create and lock the directory of a slot; returns the writer's id and the unlocking."""
-    storage.make_directory(directory)
-    writer = writer_id(data_dir, slot)
-    try:
-        return writer, storage.lock(directory / "lock")
-    except BlockingIOError as error:
-        raise JournalUnavailableError(
-            f"the journal {directory} is in use by another process",
-            hint="Each process needs its own slot; is the proxy running twice on this directory?",
-        ) from error
-
-
-def _unavailable(what: str, error: Exception) -> JournalUnavailableError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return JournalUnavailableError(f"{what}: {reason or type(error).__name__}")

@@ -149,7 +149,7 @@ async def test_a_full_queue_refuses_at_once(
             with pytest.raises(JournalUnavailableError, match="wait for the disk"):
                 refused(note("x" * size))
         disk.hold.set()
-        await until(lambda: not journal._bodies)
+        await until(lambda: not journal._waiting.bodies)
         await journal.append(note("taken again"))
 
 
