@@ -116,8 +116,9 @@ class Pipeline:
     async def _intend(self, cleared: Cleared) -> Intended:
         """8. For reads the intent is in the same batch while the cluster works."""
         described = cleared.authorized.identified.described
-        intent = described.routed.received.record.intend()
-        if may_have_effect(described.call_class):
+        effect = may_have_effect(described.call_class)
+        intent = described.routed.received.record.intend(urgent=effect)
+        if effect:
             await intent
         return Intended(cleared, intent)
 

@@ -72,11 +72,11 @@ class CallRecord:
         """Seconds since the call arrived."""
         return self._clock.monotonic() - self._started
 
-    def intend(self) -> asyncio.Future[int]:
-        """Queue the intent. Raises JournalUnavailableError at once, or through the future."""
+    def intend(self, *, urgent: bool = True) -> asyncio.Future[int]:
+        """Queue the intent; `urgent` when the call waits for it before it goes on. Raises JournalUnavailableError at once, or through the future."""
         self._description = describe(self.call)
         self._intent = self._journal.append(
-            stage(self._description, Stage.REQUEST_RECEIVED, self.arrived)
+            stage(self._description, Stage.REQUEST_RECEIVED, self.arrived), urgent=urgent
         )
         return self._intent
 

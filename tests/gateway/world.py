@@ -110,7 +110,8 @@ class MemoryJournal:
         self.failed = False
         """Whether a record was ever refused; ends may be missing then."""
 
-    def append(self, body: bytes) -> asyncio.Future[int]:
+    def append(self, body: bytes, *, urgent: bool = True) -> asyncio.Future[int]:
+        del urgent
         if self.failure:
             self.failed = True
             raise JournalUnavailableError(self.failure)
