@@ -160,13 +160,41 @@ class SystemEvent(msgspec.Struct, omit_defaults=True, tag_field="kind", tag="Sys
 _encode = msgspec.json.Encoder().encode
 
 
+_VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""Hex digit to one whose two highest bits are the variant of RFC 9562 §4.1."""
+_ID_DIGITS: Final = 19
+_REFILL: Final = 256
+
+
+class _Random:
+    """Random hex digits for ids; the kernel is asked once for many."""
+
+    def __init__(self) -> None:
+        self._ready: list[str] = []
+
+    def take(self) -> str:
+        try:
+            return self._ready.pop()
+        except IndexError:
+            digits = os.urandom(_REFILL * (_ID_DIGITS + 1) // 2).hex()
+            width = _ID_DIGITS + 1
+            self._ready = [digits[i : i + width] for i in range(0, len(digits), width)]
+            return self._ready.pop()
+
+    def forget(self) -> None:
+        self._ready.clear()
+
+
+_random = _Random()
+# A forked child must not hand out the ids of its parent.
+os.register_at_fork(after_in_child=_random.forget)
+
+
 def new_id(now: float) -> str:
     """A UUIDv7 (RFC 9562 §5.7): `now` in ms since the epoch, then 74 random bits."""
-    value = int(now * 1000) << 80 | int.from_bytes(os.urandom(10))
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    time = f"{int(now * 1000):012x}"
+    random = _random.take()
+    return f"{time[:8]}-{time[8:]}-7{random[:3]}-{_VARIANT[random[3]]}{random[4:7]}-{random[7:19]}"
 
 
 def text(value: bytes, field: str, raw: dict[str, str]) -> str:
@@ -183,15 +211,20 @@ def describe(call: Call) -> bytes:
     return _encode(call)[1:-1]
 
 
+_STAGE_HEADS: Final = {
+    name: f'"kind":"Event","apiVersion":"{API_VERSION}","level":"Metadata","stage":"{name}",'
+    '"stageTimestamp":"'.encode()
+    for name in Stage
+}
+
+
 def stage(description: bytes, name: Stage, at: float, progress: Progress | None = None) -> bytes:
     """The body of one event of a call at wall time `at`."""
-    head = (
-        f'"kind":"Event","apiVersion":"{API_VERSION}","level":"Metadata",'
-        f'"stage":"{name}","stageTimestamp":"{rfc3339(at)}",'
-    ).encode()
+    head = _STAGE_HEADS[name]
+    time = rfc3339(at).encode()
     if progress is None:
-        return head + description
-    return b"%b%b,%b" % (head, description, _encode(progress)[1:-1])
+        return b'%b%b",%b' % (head, time, description)
+    return b'%b%b",%b,%b' % (head, time, description, _encode(progress)[1:-1])
 
 
 def body(event: ConnectionEvent | SystemEvent) -> bytes:

@@ -8,7 +8,6 @@ that no byte behind them is ever taken for a request.
 import asyncio
 import contextlib
 import select
-from collections import deque
 from typing import Final, cast
 
 import httptools
@@ -19,7 +18,7 @@ from proxy.gateway.request import Request
 from proxy.gateway.serving import Server, Waiting
 from proxy.state.snapshot import ClusterRecord
 from proxy.tasks import spawn
-from proxy.upstream.connection import RawSink
+from proxy.upstream.connection import RawSink, forget_certificate
 from proxy.upstream.stream import ByteStream
 
 MAX_PIPELINED: Final = 8
@@ -46,7 +45,7 @@ class ClientConnection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
-        self._requests: deque[Request] = deque()
+        self._requests: list[Request] = []
         self._waiter: asyncio.Future[None] | None = None
         self._drain: asyncio.Future[None] | None = None
         self._sink: RawSink | None = None
@@ -86,6 +85,7 @@ class ClientConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         session = transport.get_extra_info("ssl_object")
         certificate = session.getpeercert(binary_form=True) if session is not None else None
+        forget_certificate(transport)
         if certificate is not None:
             try:
                 self.identity = identify(certificate)
@@ -239,7 +239,7 @@ class ClientConnection(asyncio.Protocol):
             while not self.lost:
                 if not self._requests and not await self._next():
                     break
-                request = self._requests.popleft()
+                request = self._requests.pop(0)
                 if self._crowded and not self._requests:
                     self._crowded = False
                     self.resume_reading()

@@ -158,7 +158,7 @@ async def relay(intended: Intended, upstream: UpstreamConnection, response: Resp
     client = received.connection
     record = received.record
     headers = response_headers(response.headers)
-    if not any(name.lower() == b"audit-id" for name, _ in headers):
+    if not any(len(name) == 8 and name.lower() == b"audit-id" for name, _ in headers):
         headers.append((b"Audit-ID", record.call.audit_id.encode()))
     if client.draining or not client.reusable or not received.request.keep_alive:
         headers.append((b"Connection", b"close"))

@@ -133,6 +133,7 @@ class DataPlane:
             connection.cut(CloseReason.DRAINED)
         await self._empty(CUT_TIMEOUT)
         await cancel(*self._tasks)
+        self._observer.flush()
         self._pool.close()
 
     async def _empty(self, timeout: float) -> None:
@@ -266,6 +267,7 @@ class DataPlane:
                 elif connection.left():
                     connection.cut(CloseReason.CLIENT_GONE)
             self._pool.sweep()
+            self._observer.flush()
 
     def _too_slow(self, connection: ClientConnection) -> None:
         if connection.waiting is Waiting.HEAD:

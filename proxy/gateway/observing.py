@@ -1,11 +1,12 @@
 """What the process says about its calls: metrics, and one canonical log line each at debug."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 import structlog
-from prometheus_client import Counter, Histogram
+from prometheus_client import Histogram
 
 from proxy.gateway.record import CallRecord
 from proxy.kube.request_info import CallClass
@@ -14,25 +15,71 @@ from proxy.metrics import Metrics
 _log = structlog.get_logger("kubewitness.call")
 
 _OPEN_ENDED: Final = frozenset({CallClass.STREAM, CallClass.PRIVILEGED})
-_MAX_CHILDREN: Final = 10_000
+
+
+class _Distribution:
+    """Observations of one histogram child, counted here and handed over together.
+
+    The client library locks and looks up a bucket for each observation, which costs as much as
+    parsing a request. Its children have no public way to take several at once.
+    """
+
+    __slots__ = ("_bounds", "_child", "_counts", "_sum")
+
+    def __init__(self, child: Histogram) -> None:
+        self._child = child
+        self._bounds = child._upper_bounds  # noqa: SLF001
+        self._counts = [0] * len(self._bounds)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def flush(self) -> None:
+        if not any(self._counts):
+            return
+        for bucket, count in zip(self._child._buckets, self._counts, strict=True):  # noqa: SLF001
+            if count:
+                bucket.inc(count)
+        self._child._sum.inc(self._sum)  # noqa: SLF001
+        self._counts = [0] * len(self._bounds)
+        self._sum = 0.0
 
 
 class Observer:
-    """Counts calls. Label lookups are kept, because they cost more than counting."""
+    """Counts calls here, and hands the counts to the metrics when `flush` is called.
+
+    Must be flushed often (the listener's sweep does): a scrape shows what was flushed last.
+    """
 
     def __init__(self, metrics: Metrics, known_cluster: Callable[[str], bool]) -> None:
         self._metrics = metrics
         self._known = known_cluster
-        self._calls: dict[tuple[str, str, str, int], Counter] = {}
-        self._seconds: dict[tuple[str, str], Histogram] = {}
-        self._upstream: dict[str, Histogram] = {}
-        self._in = metrics.bytes.labels("in")
-        self._out = metrics.bytes.labels("out")
+        self._calls: dict[tuple[str, str, str, int], int] = {}
+        self._seconds: dict[tuple[str, str], _Distribution] = {}
+        self._upstream: dict[str, _Distribution] = {}
+        self._in_flight = 0
+        self._in = 0
+        self._out = 0
         self._debug = structlog.get_logger("kubewitness.call").is_enabled_for(10)
+
+    def flush(self) -> None:
+        """Hand what was counted to the metrics."""
+        metrics = self._metrics
+        metrics.calls_in_flight.set(self._in_flight)
+        calls, self._calls = self._calls, {}
+        for key, count in calls.items():
+            metrics.calls.labels(*key).inc(count)
+        for distribution in (*self._seconds.values(), *self._upstream.values()):
+            distribution.flush()
+        metrics.bytes.labels("in").inc(self._in)
+        metrics.bytes.labels("out").inc(self._out)
+        self._in = self._out = 0
 
     def begun(self) -> None:
         """A call arrived."""
-        self._metrics.calls_in_flight.inc()
+        self._in_flight += 1
 
     def refused(self, category: str) -> None:
         """We answered a call ourselves, or dropped a connection."""
@@ -49,40 +96,33 @@ class Observer:
 
     def ended(self, record: CallRecord) -> None:
         """A call ended, one way or another."""
-        self._metrics.calls_in_flight.dec()
+        self._in_flight -= 1
         call = record.call
         cluster = call.cluster if self._known(call.cluster) else ""
         key = (cluster, call.verb, call.call_class, record.status)
-        counter = self._calls.get(key)
-        if counter is None:
-            if len(self._calls) > _MAX_CHILDREN:
-                self._calls.clear()
-            counter = self._metrics.calls.labels(cluster, call.verb, call.call_class, record.status)
-            self._calls[key] = counter
-        counter.inc()
+        self._calls[key] = self._calls.get(key, 0) + 1
         elapsed = record.elapsed
         if call.call_class not in _OPEN_ENDED:
-            self._histogram(cluster, call.call_class).observe(elapsed)
+            self._of_calls(cluster, call.call_class).observe(elapsed)
         if record.upstream_micros:
-            self._upstream_histogram(cluster).observe(record.upstream_micros / 1e6)
-        if record.bytes_in:
-            self._in.inc(record.bytes_in)
-        if record.bytes_out:
-            self._out.inc(record.bytes_out)
+            self._of_upstream(cluster).observe(record.upstream_micros / 1e6)
+        self._in += record.bytes_in
+        self._out += record.bytes_out
         if self._debug:
             self._line(record, elapsed)
 
-    def _histogram(self, cluster: str, call_class: str) -> Histogram:
+    def _of_calls(self, cluster: str, call_class: str) -> _Distribution:
         found = self._seconds.get((cluster, call_class))
         if found is None:
-            found = self._metrics.call_seconds.labels(cluster, call_class)
+            found = _Distribution(self._metrics.call_seconds.labels(cluster, call_class))
             self._seconds[cluster, call_class] = found
         return found
 
-    def _upstream_histogram(self, cluster: str) -> Histogram:
+    def _of_upstream(self, cluster: str) -> _Distribution:
         found = self._upstream.get(cluster)
         if found is None:
-            found = self._upstream[cluster] = self._metrics.upstream_seconds.labels(cluster)
+            found = _Distribution(self._metrics.upstream_seconds.labels(cluster))
+            self._upstream[cluster] = found
         return found
 
     @staticmethod

@@ -64,13 +64,14 @@ def receive(
     """1. Give the call an id and begin its record."""
     now = clock.now()
     raw: dict[str, str] = {}
+    method = request.method.decode("ascii", "backslashreplace")
     call = Call(
         audit_id=new_id(now),
         request_received_timestamp=rfc3339(now),
         source_ips=(connection.source,),
         user=NOBODY,
-        http_method=request.method.decode("ascii", "backslashreplace"),
-        verb=request.method.decode("ascii", "backslashreplace").lower(),
+        http_method=method,
+        verb=method.lower(),
         request_uri=text(request.target, "requestURI", raw),
     )
     for name, value in request.headers:

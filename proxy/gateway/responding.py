@@ -3,7 +3,10 @@
 from http import HTTPStatus
 from typing import Final
 
-_PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
+_LINES: Final = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode() for status in HTTPStatus
+}
+_join: Final = b": ".join
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n"
@@ -13,9 +16,9 @@ Headers = list[tuple[bytes, bytes]]
 
 def head(status: int, headers: Headers, *more: tuple[bytes, bytes]) -> bytes:
     """The head of an HTTP/1.1 response. Values came through llhttp or are ours: no CR, LF, NUL."""
-    lines = [b"HTTP/1.1 %d %b" % (status, _PHRASES.get(status, b"Unknown"))]
-    lines += [b"%b: %b" % header for header in headers]
-    lines += [b"%b: %b" % header for header in more]
+    lines = [_LINES.get(status) or b"HTTP/1.1 %d Unknown" % status]
+    lines += map(_join, headers)
+    lines += map(_join, more)
     lines.append(b"\r\n")
     return b"\r\n".join(lines)
 
@@ -32,7 +35,11 @@ def last_chunk(trailers: Headers) -> bytes:
 
 def without_framing(headers: Headers) -> Headers:
     """Headers without Content-Length, for bodies that we frame ourselves."""
-    return [header for header in headers if header[0].lower() != b"content-length"]
+    return [
+        header
+        for header in headers
+        if len(header[0]) != 14 or header[0].lower() != b"content-length"
+    ]
 
 
 def content_length(headers: Headers) -> int | None:

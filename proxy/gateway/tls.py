@@ -67,6 +67,8 @@ def server_context(files: ServerFiles) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.set_alpn_protocols(["http/1.1"])
     context.verify_mode = ssl.CERT_OPTIONAL
+    # No tickets: a resumed session would not have its certificate verified again.
+    context.num_tickets = 0
     # An external authority may be an intermediate; its own file is then the anchor.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     try:

@@ -4,6 +4,6 @@
 def encode(method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]) -> bytes:
     """The head of an HTTP/1.1 request. Names and values must have passed the last gate."""
     lines = [b"%b %b HTTP/1.1" % (method, target)]
-    lines += [b"%b: %b" % header for header in headers]
+    lines += map(b": ".join, headers)
     lines.append(b"\r\n")
     return b"\r\n".join(lines)

@@ -5,7 +5,6 @@ is told to stop reading, which is the back-pressure that keeps a 1 GB body in co
 """
 
 import asyncio
-from collections import deque
 from typing import Final, Protocol
 
 HIGH_WATER: Final = 256 * 1024
@@ -39,7 +38,7 @@ class ByteStream:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._chunks: deque[bytes] = deque()
+        self._chunks: list[bytes] = []
         self._size = 0
         self._ended = False
         self._error: Exception | None = None

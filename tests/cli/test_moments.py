@@ -16,7 +16,9 @@ from proxy.errors import InvalidInputError
 def test_ago(text: str, ago: timedelta) -> None:
     given = to_api(text, "--since")
     assert given is not None
-    assert abs(datetime.fromtimestamp(SystemClock.now(), UTC) - ago - parse(given)) < timedelta(seconds=30)
+    assert abs(datetime.fromtimestamp(SystemClock.now(), UTC) - ago - parse(given)) < timedelta(
+        seconds=30
+    )
 
 
 def test_a_time_without_a_zone_is_local() -> None:
