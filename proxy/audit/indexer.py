@@ -22,11 +22,14 @@ from proxy.audit.tailing import START, JournalTail, Step
 from proxy.clock import Clock
 from proxy.errors import KubewitnessError
 from proxy.metrics import Metrics
+from proxy.tasks import spawn
 
 _log = structlog.get_logger(__name__)
 
 POLL: Final = 0.05
 """Seconds between looks at the journals while nothing wakes us."""
+_GATHER: Final = 0.03
+"""Seconds of records that one transaction takes together while they keep coming."""
 _RETRY: Final = 1.0
 """Seconds to wait after the index or a journal failed us."""
 _LAG_INTERVAL: Final = 1.0
@@ -89,7 +92,6 @@ class Indexer:
         self._wake = asyncio.Event()
         self._one_pass = asyncio.Lock()
         self._measured = 0.0
-        self._last_at = 0
 
     def wake(self) -> None:
         """There is something new; for a writer in this process (`JournalWriter.on_durable`)."""
@@ -109,12 +111,13 @@ class Indexer:
         """Index until cancelled. Trouble is logged and tried again; calls never wait for it."""
         while True:
             try:
-                await self.catch_up()
+                added = await self.catch_up()
                 pause = POLL
             except (KubewitnessError, OSError) as error:
                 _log.warning("index is behind", error=str(error), retry_seconds=_RETRY)
-                self._tails.clear()  # where we are is what the index says
-                pause = _RETRY
+                added, pause = 0, _RETRY
+            if added:
+                await asyncio.sleep(_GATHER)
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
@@ -132,24 +135,43 @@ class Indexer:
             return await self._pass()
 
     async def _pass(self) -> int:
-        await self._find_journals()
         added = 0
-        for tail in list(self._tails.values()):
-            while (step := await asyncio.to_thread(tail.step)) is not None:
-                await self._add(tail, step)
-                added += len(step.rows)
-                await self._measure(tail)
+        try:
+            await self._find_journals()
+            for tail in list(self._tails.values()):
+                added += await self._follow(tail)
+        except BaseException:
+            self._tails.clear()  # where we are is what the index says
+            raise
         self._metrics.index_lag_records.set(0)
         self._metrics.index_lag_seconds.set(0)
         return added
 
-    async def _add(self, tail: JournalTail, step: Step) -> None:
+    async def _follow(self, tail: JournalTail) -> int:
+        """Index one journal to its end, reading the next rows while the last are inserted."""
+        added = 0
+        step = await asyncio.to_thread(tail.step)
+        while step is not None:
+            tail.accept(step)
+            reading = spawn(asyncio.to_thread(tail.step), name="read journal")
+            try:
+                await self._insert(tail.writer, step)
+            except BaseException:
+                await asyncio.wait([reading])
+                raise
+            self._tell(step)
+            added += len(step.rows)
+            await self._measure(tail, step)
+            step = await reading
+        return added
+
+    async def _insert(self, writer: str, step: Step) -> None:
         if step.rewind is not None:
-            _log.info("journal rewrites its end", writer=tail.writer, first=step.rewind)
-            await self._index.rewind(tail.writer, step.rewind)
-        await self._index.insert(step.rows, tail.writer, step.position)
-        tail.accept(step)
-        self._last_at = step.rows[-1].at or self._last_at
+            _log.info("journal rewrites its end", writer=writer, first=step.rewind)
+            await self._index.rewind(writer, step.rewind)
+        await self._index.insert(step.rows, writer, step.position)
+
+    def _tell(self, step: Step) -> None:
         for subscription in self._subscriptions:
             subscription.offer(step.rows)
 
@@ -164,16 +186,16 @@ class Indexer:
                 position = by_slot.get(name, START)
                 self._tails[name] = JournalTail(self._directory / name, position)
 
-    async def _measure(self, tail: JournalTail) -> None:
+    async def _measure(self, tail: JournalTail, step: Step) -> None:
         """Say how far behind we are, now and then while we are."""
         now = self._clock.monotonic()
         if now - self._measured < _LAG_INTERVAL:
             return
         self._measured = now
-        behind = await asyncio.to_thread(tail.behind)
-        self._metrics.index_lag_records.set(behind)
-        age = self._clock.now() - self._last_at / _MICROS
-        self._metrics.index_lag_seconds.set(max(age, 0) if behind else 0)
+        last = await asyncio.to_thread(tail.last)
+        self._metrics.index_lag_records.set(max(last - step.position.seq, 0))
+        age = self._clock.now() - step.rows[-1].at / _MICROS
+        self._metrics.index_lag_seconds.set(max(age, 0))
 
 
 def _journals(directory: Path) -> list[str]:

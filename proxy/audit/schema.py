@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from proxy.audit.rows import Row
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 metadata = MetaData()
 

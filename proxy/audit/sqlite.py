@@ -32,11 +32,12 @@ _log = structlog.get_logger(__name__)
 
 _READERS: Final = 4
 _WRITER: Final = (
+    "PRAGMA page_size=8192",  # a third fewer writes for a row than with 4096
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",
     "PRAGMA busy_timeout=5000",
-    "PRAGMA cache_size=-32768",
-    "PRAGMA wal_autocheckpoint=4000",
+    "PRAGMA cache_size=-65536",
+    "PRAGMA wal_autocheckpoint=16000",
 )
 _READER: Final = (
     "PRAGMA busy_timeout=5000",
@@ -54,6 +55,8 @@ _INSERT: Final = str(
 )
 Narrow = Callable[[Select[Any]], Select[Any]]
 
+_TERMINAL: Final = Row._fields.index("terminal")
+_NOISE: Final = Row._fields.index("noise")
 _OPEN: Final = "INSERT OR REPLACE INTO open_calls (audit_id, writer, seq) VALUES (?, ?, ?)"
 _CLOSE: Final = "DELETE FROM open_calls WHERE audit_id = ?"
 _MOVE: Final = (
@@ -110,7 +113,7 @@ class SqliteIndex:
         opened, closed = open_changes(rows)
         async with _translated(), self._writer.begin() as connection:
             for statement, values in (
-                (_INSERT, rows),
+                (_INSERT, [_plain(row) for row in rows]),
                 (_CLOSE, closed),
                 (_OPEN, opened),
                 (_MOVE, [(writer, *position)]),
@@ -218,6 +221,12 @@ class SqliteIndex:
         """A connection in one transaction, so that both parts of an answer agree."""
         async with _translated(), self._reader.connect() as connection:
             yield connection
+
+
+def _plain(row: Row) -> tuple[object, ...]:
+    """The row as the driver binds it fastest: an exact tuple, and no bool."""
+    a, b = _TERMINAL, _NOISE
+    return (*row[:a], int(row.terminal), *row[a + 1 : b], int(row.noise), *row[b + 1 :])
 
 
 def open_changes(

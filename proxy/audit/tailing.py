@@ -25,8 +25,9 @@ from proxy.audit.store import Position
 
 _log = structlog.get_logger(__name__)
 
-_CHUNK: Final = 1024 * 1024
+_CHUNK: Final = 4 * 1024 * 1024
 """Bytes read at a time; a batch that is larger is read whole."""
+_FIRST_LINE: Final = 4096
 START: Final = Position("", 0, 0)
 
 
@@ -69,13 +70,13 @@ class JournalTail:
         """Go on behind `step`."""
         self.position = step.position
 
-    def behind(self) -> int:
-        """How many records the journal has after our position."""
+    def last(self) -> int:
+        """The last sequence the journal has; 0 when it has none."""
         names = segments([path.name for path in self._directory.iterdir()])
         for name in reversed(names):
             trailer = newest(self._directory / str(name))
             if trailer is not None:
-                return max(trailer.last - self.position.seq, 0)
+                return trailer.last
         return 0
 
     def _here(self) -> SegmentName | None:
@@ -108,7 +109,7 @@ class JournalTail:
     def _open(self, file: BinaryIO, path: Path, *, final: bool) -> Step | None:
         offset, rewind = self.position.offset, None
         if offset == 0 or not self.writer:
-            read = read_header(file.read(_CHUNK))
+            read = read_header(file.read(_FIRST_LINE))
             if read is None:
                 return None
             header, body_at = read
