@@ -7,7 +7,18 @@ import typer
 from rich.console import Console
 
 from proxy import __version__
-from proxy.cli import audit, cluster, context, credential, demo, doctor, init, kubeconfig, serve
+from proxy.cli import (
+    audit,
+    authority,
+    cluster,
+    context,
+    credential,
+    demo,
+    doctor,
+    init,
+    kubeconfig,
+    serve,
+)
 from proxy.errors import KubewitnessError
 
 app = typer.Typer(
@@ -23,10 +34,10 @@ init.register(app)
 serve.register(app)
 demo.register(app)
 doctor.register(app)
-app.add_typer(cluster.app, name="cluster")
 app.add_typer(kubeconfig.app, name="kubeconfig")
 app.add_typer(audit.app, name="audit")
 app.add_typer(cluster.app, name="cluster")
+app.add_typer(authority.app, name="authority")
 app.add_typer(audit.app, name="audit")
 app.add_typer(context.app, name="context")
 app.add_typer(credential.app, name="credential", hidden=True)

@@ -154,7 +154,10 @@ async def renew(act: Act) -> IssuedCredential:
     issued = act.services.authorities().issue(
         wanted.csr.encode(), user=own.user, groups=own.groups, ttl=min(ttl, left)
     )
-    made = await _record(act, issued, own.clusters, Usage.KUBECTL)
+    known = act.services.watcher.current
+    # What is issued now would reach a cluster that has taken over a name since our own was issued.
+    clusters = tuple(name for name in own.clusters if name == _ALL or known.reaches(own, name))
+    made = await _record(act, issued, clusters, Usage.KUBECTL)
     # `_record` has read the state anew. Either our own revocation is in it, or it came later and
     # whoever revoked us finds the credential just made.
     now = act.services.watcher.current.credentials.get(own.serial)

@@ -17,6 +17,8 @@ class Permission(StrEnum):
     MANAGE_CLUSTERS = "cluster.manage"
     LOOK_AT_CREDENTIALS = "credential.look"
     MANAGE_CREDENTIALS = "credential.manage"
+    LOOK_AT_AUTHORITY = "authority.look"
+    ROTATE_AUTHORITY = "authority.rotate"
     RENEW = "credential.renew"
     """A new short-lived certificate with the identity of the caller's own credential."""
     LOOK_AT_AUDIT = "audit.look"
@@ -37,6 +39,8 @@ REQUIRED: Final[Mapping[tuple[str, str], Permission]] = MappingProxyType(
         ("POST", "/api/v1/credentials/{serial}/revoke"): Permission.MANAGE_CREDENTIALS,
         ("POST", "/api/v1/credentials/revoke"): Permission.MANAGE_CREDENTIALS,
         ("POST", "/api/v1/credentials/renew"): Permission.RENEW,
+        ("GET", "/api/v1/authority"): Permission.LOOK_AT_AUTHORITY,
+        ("POST", "/api/v1/authority/rotate"): Permission.ROTATE_AUTHORITY,
         ("GET", "/api/v1/audit/calls"): Permission.LOOK_AT_AUDIT,
         ("GET", "/api/v1/audit/calls/{id}"): Permission.LOOK_AT_AUDIT,
         ("GET", "/api/v1/audit/who"): Permission.LOOK_AT_AUDIT,

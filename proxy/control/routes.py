@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from proxy.control import audit, clusters, credentials, meta, openapi, streams
+from proxy.control import audit, authority, clusters, credentials, meta, openapi, streams
 from proxy.control.route import Act, Route
 
 _document: dict[str, Any] = {}
@@ -28,6 +28,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     *clusters.ROUTES,
     *credentials.ROUTES,
+    *authority.ROUTES,
     *audit.ROUTES,
     *streams.ROUTES,
 )

@@ -18,6 +18,7 @@ from proxy.kube import impersonation
 from proxy.kube.headers import GateRefused, last_gate, sanitised
 from proxy.kube.impersonation import Identity, InvalidIdentity, InvalidImpersonation
 from proxy.kube.request_info import CallClass
+from proxy.state.snapshot import Snapshot
 from proxy.upstream.cluster import EXTRA_CREDENTIAL, EXTRA_IMPERSONATOR, Target
 
 _log = structlog.get_logger(__name__)
@@ -32,7 +33,10 @@ def _own(user: str, groups: tuple[str, ...], serial: str) -> Identity:
 
 
 async def authorize(
-    identified: Identified, target_of: Callable[[str], Target | None], reviewer: AccessReviewer
+    identified: Identified,
+    snapshot: Snapshot,
+    target_of: Callable[[str], Target | None],
+    reviewer: AccessReviewer,
 ) -> Authorized:
     """5. The credential must reach the cluster; `--as` must be allowed there, or is refused.
 
@@ -43,8 +47,7 @@ async def authorize(
     call = described.routed.received.record.call
     who = identified.who
     name = described.routed.cluster
-    clusters = who.credential.clusters
-    target = target_of(name) if name in clusters or "*" in clusters else None
+    target = target_of(name) if snapshot.reaches(who.credential, name) else None
     if target is None:
         call.annotations = {DECISION: "forbid", REASON: f"credential does not reach {name}"}
         message = f"user {who.user!r} may not {_act(identified)} in cluster {name!r}: the credential is not for that cluster"

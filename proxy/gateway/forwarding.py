@@ -157,6 +157,8 @@ async def relay(intended: Intended, upstream: UpstreamConnection, response: Resp
     received = described.routed.received
     client = received.connection
     record = received.record
+    if response.status == 401:
+        intended.cleared.authorized.target.unauthorized()
     headers = response_headers(response.headers)
     if not any(len(name) == 8 and name.lower() == b"audit-id" for name, _ in headers):
         headers.append((b"Audit-ID", record.call.audit_id.encode()))

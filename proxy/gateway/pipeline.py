@@ -102,7 +102,7 @@ class Pipeline:
         received.connection.cluster = snapshot.clusters.get(routed.cluster)
         described = receiving.describe_call(routed)  # 3
         identified = receiving.identify(described, snapshot, self._clock.now())  # 4
-        authorized = await authorize(identified, self._target_of, self._reviewer)  # 5
+        authorized = await authorize(identified, snapshot, self._target_of, self._reviewer)  # 5
         cleared = clear(authorized)  # 6, 7
         intended = await self._intend(cleared)  # 8
         if described.upgrade:

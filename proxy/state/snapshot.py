@@ -66,5 +66,18 @@ class Snapshot(msgspec.Struct, frozen=True):
     clusters: Mapping[str, ClusterRecord]
     """By name."""
 
+    def reaches(self, credential: Credential, name: str) -> bool:
+        """Whether a credential is for the cluster that has this name now.
+
+        One that was removed and registered anew is another cluster: only credentials issued since
+        then, or those for all clusters, reach it.
+        """
+        record = self.clusters.get(name)
+        if record is None:
+            return False
+        if "*" in credential.clusters:
+            return True
+        return name in credential.clusters and record.created_at <= credential.issued_at
+
 
 EMPTY = Snapshot(version=0, credentials=MappingProxyType({}), clusters=MappingProxyType({}))

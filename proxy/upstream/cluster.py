@@ -35,6 +35,8 @@ class Target:
     authorization: Callable[[], bytes | None] = _no_authorization
     """The current value of our own Authorization header there, e.g. `Bearer …`; never logged.
     Cheap: it returns what a background task keeps fresh."""
+    unauthorized: Callable[[], None] = lambda: None
+    """To be told that the cluster answered 401 to us: it looks for a newer credential."""
     refused: str = ""
     """Why calls must not be forwarded there now (excess permissions, unreadable credential)."""
 

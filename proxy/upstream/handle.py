@@ -56,6 +56,7 @@ class TargetHandle:
             tls=self._context(login),
             server_hostname=access.server_name,
             authorization=self._authorization,
+            unauthorized=self.poke,
         )
         """The cluster as it is now; ask again for each call."""
 

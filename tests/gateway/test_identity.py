@@ -5,8 +5,10 @@ Numbers are those of the security lessons; each holds for plain calls, watches a
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from proxy.settings import Settings
@@ -270,3 +272,29 @@ async def test_lesson_12_streams_end_with_their_cluster(world: World, how: str) 
         assert b"0\r\n" not in await reader.read()
     assert (await world.settled(1))[0]["closeReason"] == "revoked"
     writer.close()
+
+
+async def test_lesson_12_a_credential_does_not_reach_a_cluster_registered_after_it(
+    world: World,
+) -> None:
+    world.clusters["prod"] = msgspec.structs.replace(
+        world.clusters["prod"], id="anew", created_at=1.0
+    )
+    status, _, _ = await world.get(PODS)
+    assert status == 403
+    assert world.requests == []
+    world.issue("bob", clusters=("*",))
+    status, _, _ = await world.get(PODS, user="bob")
+    assert status == 200
+
+
+async def test_a_401_of_the_cluster_asks_for_a_newer_credential_of_ours(world: World) -> None:
+    told: list[str] = []
+    world.targets["prod"] = replace(world.targets["prod"], unauthorized=lambda: told.append("prod"))
+
+    async def handler(exchange: Exchange) -> None:
+        await exchange.answer(ok(b"no", status=b"401 Unauthorized"))
+
+    world.handler = handler
+    status, _, _ = await world.get(PODS)
+    assert (status, told) == (401, ["prod"])
