@@ -83,6 +83,9 @@ async def _exchange(intended: Intended, upstream: UpstreamConnection) -> Respons
     elif request.method in {b"POST", b"PUT", b"PATCH"}:
         headers.append((b"Content-Length", b"0"))
     data = encode(request.method, target.base_path + described.routed.path, headers)
+    # A watch may last for an hour: what was only needed to send it goes now.
+    headers.clear()
+    request.headers.clear()
     begun = record.elapsed
     record.forwarded = True
     if body is None:
