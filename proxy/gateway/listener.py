@@ -112,6 +112,12 @@ class DataPlane:
         listener.bind((host, port))
         return listener
 
+    async def failed(self) -> None:
+        """Wait until a task that the listener cannot do without has ended; raise its error."""
+        ended, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            task.result()
+
     def state_changed(self) -> None:
         """Cut what the new state no longer allows: revoked credentials, removed clusters."""
         now = self._clock.now()

@@ -213,6 +213,7 @@ class Server:
     async def _start_plane(self, core: Core) -> None:
         plane = core.data_plane()
         await plane.start(self._gateway_socket)
+        self._essentials.start(plane.failed(), "data plane")
         self._plane = plane
 
     async def _follow(self, core: Core, version: int) -> None:

@@ -35,6 +35,7 @@ async def work(slot: str, settings: Settings) -> None:
         plane = core.data_plane()
         await plane.start()
         essentials = Essentials()
+        essentials.start(plane.failed(), "data plane")
         essentials.start(core.identity.watch(lambda: None), "certificates")
         essentials.start(_report(core, looks), "reports to the parent")
         try:

@@ -284,3 +284,17 @@ async def test_nobody_else_may_say_where_a_call_comes_from(
     await world.until(world.connection_events)
     event = world.connection_events()[0]
     assert (event["reason"], event["sourceIPs"]) == ("tls-handshake", ["127.0.0.1"])
+
+
+async def test_a_listener_that_lost_a_task_says_so(world: World) -> None:
+    told = asyncio.create_task(world.plane.failed())
+    await asyncio.sleep(0.01)
+    assert not told.done()
+
+    async def breaks() -> None:
+        raise RuntimeError("the sweep broke")
+
+    world.plane._tasks.append(asyncio.create_task(breaks()))
+    with pytest.raises(RuntimeError, match="the sweep broke"):
+        await world.plane.failed()
+    told.cancel()
