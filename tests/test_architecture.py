@@ -1,6 +1,7 @@
 """The rules of the house, as tests: layers, sizes, the map, and a test file for each module."""
 
 import itertools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,3 +61,14 @@ def test_requirements_are_pinned_by_hash_and_name_no_registry(name):
     assert text.count("--hash=sha256:") >= len(pins)
     assert "://" not in text
     assert "index-url" not in text
+
+
+def test_no_group_is_repeated_possessively():
+    # Before 3.11.5 Python matches too much there (gh-106052): `..` passed for an ordinary segment.
+    found = [
+        f"{path.name}: {line.strip()}"
+        for path in sorted((ROOT / "proxy").rglob("*.py"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(r"\)[*+?]\+", line) and not line.lstrip().startswith("#")
+    ]
+    assert found == []

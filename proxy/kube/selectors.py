@@ -29,7 +29,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _DNS_SUBDOMAIN: Final = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.|\Z))+")
 _FIELD_OPERATOR: Final = re.compile(r"!=|==?")
 _FIELD_TERM: Final = re.compile(r"(?:[^\\,]|\\.)+\\?|\\", re.DOTALL)
-_FIELD_VALUE: Final = re.compile(r"(?:[^\\,=]|\\[\\,=])*+", re.DOTALL)
+_FIELD_VALUE: Final = re.compile(r"(?:[^\\,=]|\\[\\,=])*", re.DOTALL)
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
