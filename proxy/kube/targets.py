@@ -30,7 +30,7 @@ MAX_ENCODED_NAMES: Final = 1000
 _NEVER: Final = re.compile(rb"[\x00-\x20\x7f#]")
 # The fast way out: a path of ordinary characters with no empty segment and no segment of dots.
 # Not possessive: before 3.11.5 Python lets a possessive group match what its parts must not.
-_PLAIN: Final = re.compile(rb"(?:/(?!\.{1,2}(?:[/;]|\Z))[A-Za-z0-9_~!$&'()*+,;=:@.\-]+)*/?")
+_PLAIN: Final = re.compile(rb"(?:/(?!\.{1,2}(?:[/;]|\Z))[A-Za-z0-9_~!$&'(),*+;=:@.\-]+)*/?")
 _RAW_PATH: Final = re.compile(rb"[^\x21-\x7e]|[\\^`{|}<>\"]")
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
