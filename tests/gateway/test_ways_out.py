@@ -63,12 +63,14 @@ async def test_whoever_leaves_at_any_moment_is_recorded_once(world: World, seed:
                     pass
         writer.transport.abort()
 
-    for _ in range(6):
+    # On a busy machine most clients leave before their request is read: go on until enough was.
+    for rounds in range(60):
         await asyncio.gather(*(client() for _ in range(8)))
+        if rounds >= 5 and len(world.journal.calls()) > 10:
+            break
     await world.until(lambda: world.gauge("connections_open") == 0)
-    calls = world.journal.calls()
     await world.until(lambda: len(world.terminals()) == len(world.journal.calls()))
-    assert len(calls) > 10
+    assert len(world.journal.calls()) > 10
 
 
 async def test_a_cluster_that_is_down_is_503_and_can_be_asked_again(world: World) -> None:
