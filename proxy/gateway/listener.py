@@ -140,6 +140,7 @@ class DataPlane:
         await self._empty(CUT_TIMEOUT)
         await cancel(*self._tasks)
         self._observer.flush()
+        await self._pool.settled(1.0)
         self._pool.close()
 
     async def _empty(self, timeout: float) -> None:

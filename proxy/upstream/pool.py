@@ -11,6 +11,7 @@ from typing import Final
 
 from proxy.clock import Clock
 from proxy.settings import Upstream
+from proxy.tasks import spawn
 from proxy.upstream.cluster import Target
 from proxy.upstream.connection import UpstreamConnection, UpstreamError
 
@@ -43,6 +44,7 @@ class Pool:
         self._settings = settings
         self._clock = clock
         self._idle: dict[Target, list[UpstreamConnection]] = {}
+        self._attempts: set[asyncio.Task[UpstreamConnection | UpstreamError]] = set()
 
     async def acquire(self, target: Target) -> UpstreamConnection:
         """An idle connection that is still open, newest first, or a new one.
@@ -57,7 +59,31 @@ class Pool:
         return await self.connect(target)
 
     async def connect(self, target: Target) -> UpstreamConnection:
-        """A connection of the caller's own. Raises UpstreamError."""
+        """A connection of the caller's own. Raises UpstreamError.
+
+        A caller that is cancelled does not interrupt the attempt: the event loop may lose a socket
+        whose handshake is cancelled. What the attempt still brings is closed.
+        """
+        attempt = spawn(self._attempt(target), name=f"connect to {target.name}")
+        self._attempts.add(attempt)
+        attempt.add_done_callback(self._attempts.discard)
+        try:
+            outcome = await asyncio.shield(attempt)
+        except asyncio.CancelledError:
+            attempt.add_done_callback(_close_late)
+            raise
+        if isinstance(outcome, UpstreamError):
+            raise outcome
+        return outcome
+
+    async def _attempt(self, target: Target) -> UpstreamConnection | UpstreamError:
+        """What came of it; a cluster that is down is no failed task."""
+        try:
+            return await self._connect(target)
+        except UpstreamError as error:
+            return error
+
+    async def _connect(self, target: Target) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._settings.connect_timeout):
@@ -120,12 +146,26 @@ class Pool:
             else:
                 del self._idle[target]
 
+    async def settled(self, timeout: float) -> None:
+        """Wait until no attempt to connect is under way, at most `timeout` seconds."""
+        if self._attempts:
+            await asyncio.wait(self._attempts, timeout=timeout)
+
     def close(self) -> None:
         """Close every idle connection."""
         for idle in self._idle.values():
             for connection in idle:
                 connection.close()
         self._idle.clear()
+
+
+def _close_late(attempt: asyncio.Task[UpstreamConnection | UpstreamError]) -> None:
+    """Nobody wants it any more."""
+    if attempt.cancelled() or attempt.exception() is not None:
+        return
+    outcome = attempt.result()
+    if isinstance(outcome, UpstreamConnection):
+        outcome.close()
 
 
 def _verified_name(target: Target) -> str | None:
