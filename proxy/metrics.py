@@ -93,6 +93,35 @@ class Metrics:
             multiprocess_mode="livemin",
             registry=registry,
         )
+        self.audit_state = Gauge(
+            "kubewitness_audit_state",
+            "0 ok, 1 degraded (recorded, but something needs care), 2 closed (calls are refused).",
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        self.journal_free_ratio = Gauge(
+            "kubewitness_journal_free_ratio",
+            "Free space of the journal's volume, 0 to 1.",
+            multiprocess_mode="livemin",
+            registry=registry,
+        )
+        self.journal_reserve_bytes = Gauge(
+            "kubewitness_journal_reserve_bytes",
+            "Bytes left of the reserve for break-glass calls.",
+            multiprocess_mode="livemin",
+            registry=registry,
+        )
+        self.break_glass_calls = Counter(
+            "kubewitness_break_glass_calls",
+            "Calls that went on by break-glass while others were refused.",
+            registry=registry,
+        )
+        self.database_up = Gauge(
+            "kubewitness_database_up",
+            "1 while PostgreSQL takes records and is configured to keep them.",
+            multiprocess_mode="livemin",
+            registry=registry,
+        )
         self.index_lag_records = Gauge(
             "kubewitness_index_lag_records",
             "Records in the journals that are not in the index yet.",

@@ -146,6 +146,27 @@ class Journal(Group):
     queue_records: int = Field(
         default=50_000, ge=100, description="Records that may wait for the disk."
     )
+    reserve_bytes: int = Field(
+        default=64 * MIB,
+        ge=0,
+        description="Disk space kept back for `journal.break_glass_group`; 0 keeps none.",
+    )
+    break_glass_group: str = Field(
+        default="", description="Group whose calls go on, on the reserve, when the disk is full."
+    )
+    unsafe_filesystem: Literal["refuse", "allow"] = Field(
+        default="refuse",
+        description="Whether to serve with the journal on tmpfs, overlay or NFS, if it alone counts.",
+    )
+
+
+class Audit(Group):
+    """What counts as recorded."""
+
+    ack: Literal["local", "replicated"] = Field(
+        default="local",
+        description="`local`: a record counts when our disk has it; `replicated`: the database too.",
+    )
 
 
 class Credentials(Group):
@@ -205,7 +226,12 @@ class Settings(BaseSettings):
         description="Networks whose PROXY protocol v2 header is believed (and required).",
     )
     database: str = Field(
-        default="", description="Database URL; empty: SQLite files in the data directory."
+        default="",
+        description="`postgresql://…` of state and index; empty: SQLite files in the data directory.",
+    )
+    state_key_file: Path | None = Field(
+        default=None,
+        description="Key that seals cluster credentials; replicas that share a database share it.",
     )
     drain_timeout: float = Field(
         default=30.0, ge=0, description="Seconds that calls under way get after SIGTERM."
@@ -214,6 +240,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     upstream: Upstream = Upstream()
     journal: Journal = Journal()
+    audit: Audit = Audit()
     credentials: Credentials = Credentials()
     log: Log = Log()
 

@@ -18,6 +18,8 @@ SAMPLES: dict[str, str] = {
     "tls.min_version": "1.3",
     "upstream.excess_permissions": "refuse",
     "upstream.idle_timeout": "17",
+    "journal.unsafe_filesystem": "allow",
+    "audit.ack": "replicated",
     "log.level": "debug",
     "log.format": "json",
     "listen": "127.0.0.1:1",
