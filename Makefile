@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## Make .venv with everything, pinned by hash; quick when nothing changed
@@ -37,7 +37,15 @@ demo: setup ## Try it: proxy and sandbox cluster; CONTEXT=name fronts a cluster 
 
 .PHONY: test
 test: setup ## Run the tests that need nothing but this machine
-	@$(BIN)/pytest -q --ignore tests/e2e
+	@$(BIN)/pytest -q --ignore tests/e2e --ignore tests/faults
+
+.PHONY: faults
+faults: setup ## Kill it, fill its disk, stop its database: nothing recorded may be lost
+	@$(BIN)/pytest -q tests/faults
+
+.PHONY: faults-long
+faults-long: setup ## The same at release size (hours); writes tests/faults/EVIDENCE.md
+	@$(BIN)/python -m tests.faults
 
 .PHONY: e2e
 e2e: setup ## Run the same product against a real cluster with real pods
@@ -74,4 +82,4 @@ docs: setup ## Write the generated tables into README.md
 	@$(BIN)/python -m tests.write_tables
 
 .PHONY: check
-check: lint types arch test e2e ## All of it, as continuous integration does
+check: lint types arch test faults e2e ## All of it, as continuous integration does
