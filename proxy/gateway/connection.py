@@ -18,7 +18,8 @@ from proxy.gateway.request import Request
 from proxy.gateway.serving import Server, Waiting
 from proxy.state.snapshot import ClusterRecord
 from proxy.tasks import spawn
-from proxy.upstream.connection import RawSink, forget_certificate
+from proxy.upstream.connection import forget_certificate
+from proxy.upstream.sending import MAX_EARLY, RawSink, SendingProtocol
 from proxy.upstream.stream import ByteStream
 
 MAX_PIPELINED: Final = 8
@@ -29,26 +30,20 @@ DISCARD: Final = 4 * 1024 * 1024
 """Bytes of an unwanted request body that are read, so that the answer to it is not lost."""
 DISCARD_TIMEOUT: Final = 2.0
 """Seconds that the same may take."""
-MAX_EARLY: Final = 64 * 1024
-"""Bytes kept that a client sent behind an upgrade request, before its answer."""
-
-
 _HUNG_UP: Final = getattr(select, "POLLRDHUP", select.POLLHUP)
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(SendingProtocol):
     """A client's connection after its TLS handshake."""
 
     def __init__(self, server: Server, source: str) -> None:
-        self._loop = asyncio.get_running_loop()
+        super().__init__()
         self._server = server
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
         self._requests: list[Request] = []
         self._waiter: asyncio.Future[None] | None = None
-        self._drain: asyncio.Future[None] | None = None
-        self._sink: RawSink | None = None
         self._early = b""
         self._pauses = 0
         self._crowded = False
@@ -154,21 +149,6 @@ class ClientConnection(asyncio.Protocol):
             self._task.cancel()
         self._server.closed(self)
         self.resume_writing()
-
-    def pause_writing(self) -> None:
-        """The client reads slower than we write."""
-        if self._drain is None:
-            self._drain = self._loop.create_future()
-            if self._sink is not None:
-                self._sink.pause()
-
-    def resume_writing(self) -> None:
-        """The client caught up."""
-        drain, self._drain = self._drain, None
-        if drain is not None:
-            drain.set_result(None)
-            if self._sink is not None:
-                self._sink.resume()
 
     # --- llhttp callbacks --------------------------------------------------------------------
 
@@ -306,17 +286,9 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is not None and not self.lost:
             self._transport.write(data)
 
-    async def drained(self) -> None:
-        """Wait while the client reads slower than we write."""
-        if self._drain is not None:
-            # Shielded: a waiter that is cancelled must not cancel it for the next one.
-            await asyncio.shield(self._drain)
-
     def upgrade(self, sink: RawSink) -> None:
         """After our 101: everything from here goes to `sink`, beginning with what came early."""
-        self._sink = sink
-        if self._drain is not None:
-            sink.pause()
+        self._deliver_to(sink)
         early, self._early = self._early, b""
         if len(early) > MAX_EARLY:
             self.resume_reading()

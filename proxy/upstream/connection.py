@@ -5,18 +5,16 @@ response head and a body; after a 101 it carries raw bytes both ways.
 """
 
 import asyncio
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 import httptools
 
 from proxy.errors import UnavailableError
+from proxy.upstream.sending import MAX_EARLY, RawSink, SendingProtocol
 from proxy.upstream.stream import ByteStream
 
 MAX_RESPONSE_HEAD: Final = 1024 * 1024
 """Bytes of a response head we accept; long Warning and Link headers are legitimate."""
-
-MAX_EARLY: Final = 64 * 1024
-"""Bytes kept that a cluster sent behind its 101, before the record of it is durable."""
 
 
 class UpstreamError(UnavailableError):
@@ -33,22 +31,6 @@ def forget_certificate(transport: asyncio.BaseTransport) -> None:
         decoded.clear()
 
 
-class RawSink(Protocol):
-    """Receives what an upgraded connection delivers."""
-
-    def data(self, data: bytes) -> None:
-        """Bytes arrived."""
-
-    def closed(self, error: Exception | None) -> None:
-        """No more bytes will arrive."""
-
-    def pause(self) -> None:
-        """Writing to this connection should stop for now."""
-
-    def resume(self) -> None:
-        """Writing may go on."""
-
-
 class ResponseHead:
     """Status line and headers of a response, and its body."""
 
@@ -61,11 +43,11 @@ class ResponseHead:
         self.trailers: list[tuple[bytes, bytes]] = []
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection(SendingProtocol):
     """An open connection; either idle in a pool, busy with one request, or upgraded."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        super().__init__()
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[ResponseHead] | None = None
@@ -74,8 +56,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_bytes = 0
         self._headers: list[tuple[bytes, bytes]] = []
         self._method = b"GET"
-        self._drain: asyncio.Future[None] | None = None
-        self._sink: RawSink | None = None
         self._early: bytes = b""
         self._switched = False
         self._fresh_parser = False
@@ -114,12 +94,6 @@ class UpstreamConnection(asyncio.Protocol):
         """Send body bytes, or raw bytes after an upgrade; nothing once the connection is lost."""
         if self._transport is not None and not self.lost:
             self._transport.write(data)
-
-    async def drained(self) -> None:
-        """Wait while the cluster reads slower than we write."""
-        if self._drain is not None:
-            # Shielded: a waiter that is cancelled must not cancel it for the next one.
-            await asyncio.shield(self._drain)
 
     # --- asyncio.Protocol --------------------------------------------------------------------
 
@@ -194,21 +168,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._fail_waiter("the cluster closed the connection without an answer")
         self.resume_writing()
 
-    def pause_writing(self) -> None:
-        """The send buffer is full."""
-        if self._drain is None:
-            self._drain = self._loop.create_future()
-            if self._sink is not None:
-                self._sink.pause()
-
-    def resume_writing(self) -> None:
-        """The send buffer has room."""
-        drain, self._drain = self._drain, None
-        if drain is not None:
-            drain.set_result(None)
-            if self._sink is not None:
-                self._sink.resume()
-
     # --- llhttp callbacks --------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
@@ -258,9 +217,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def upgrade(self, sink: RawSink) -> None:
         """After a 101: everything from here goes to `sink`, beginning with what came along."""
-        self._sink = sink
-        if self._drain is not None:
-            sink.pause()
+        self._deliver_to(sink)
         early, self._early = self._early, b""
         if len(early) > MAX_EARLY:
             self.resume_reading()
