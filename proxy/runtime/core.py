@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
+from proxy.audit.gate import Gate
 from proxy.audit.writer import JournalWriter
 from proxy.clock import Clock
 from proxy.data_dir import DataDir
@@ -50,6 +51,7 @@ class Core:
     data: DataDir
     clock: Clock
     metrics: Metrics
+    gate: Gate
     journal: JournalWriter
     store: StateStore
     watcher: LeadingWatcher
@@ -100,6 +102,7 @@ async def open_core(
     Raises KubewitnessError saying which part cannot be opened and what to do.
     """
     data = DataDir(settings.data_dir)
+    gate = Gate(clock=clock, metrics=metrics)
     identity = Identity(settings, data, clock, metrics, issuing=main)
     box = SecretBox.open(data.state_key)
     store = await StateStore.open(state_url(settings, data), box, clock=clock)
@@ -108,6 +111,7 @@ async def open_core(
         journal = await JournalWriter.open(
             data.path, slot, settings.journal, clock=clock, metrics=metrics
         )
+        gate.attach(journal.post)
         try:
             await watcher.start()
             directory = ClusterDirectory(store, watcher, settings.upstream, clock=clock)
@@ -127,6 +131,7 @@ async def open_core(
                     data,
                     clock,
                     metrics,
+                    gate,
                     journal,
                     store,
                     watcher,
@@ -138,6 +143,7 @@ async def open_core(
                 await directory.close()
                 await watcher.close()
         finally:
+            gate.close()
             await journal.close()
     finally:
         await store.close()
