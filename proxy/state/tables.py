@@ -68,3 +68,45 @@ credentials = Table(
     Index("ix_credentials_user", "user"),
     Index("ix_credentials_not_after", "not_after"),
 )
+
+# Retention. These four are only ever added to: PostgreSQL grants nobody more than that, and the
+# procedure that drops old partitions reads them for itself.
+retentions = Table(
+    "retentions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    # Records from before this moment (µs since the epoch, a UTC midnight) may go.
+    Column("before", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("proposed_by", Text, nullable=False),
+    Column("proposed_at", Double, nullable=False),
+)
+
+retention_approvals = Table(
+    "retention_approvals",
+    metadata,
+    Column("retention", Text, primary_key=True),
+    Column("approved_by", Text, primary_key=True),
+    Column("approved_at", Double, nullable=False),
+)
+
+legal_holds = Table(
+    "legal_holds",
+    metadata,
+    Column("id", Text, primary_key=True),
+    # From this moment to before that one (µs since the epoch); null is without an end.
+    Column("since", BigInteger),
+    Column("until", BigInteger),
+    Column("reason", Text, nullable=False),
+    Column("placed_by", Text, nullable=False),
+    Column("placed_at", Double, nullable=False),
+)
+
+legal_hold_releases = Table(
+    "legal_hold_releases",
+    metadata,
+    Column("hold", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("released_by", Text, nullable=False),
+    Column("released_at", Double, nullable=False),
+)
