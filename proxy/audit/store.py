@@ -4,7 +4,7 @@ The index is a copy of the journals. It may lag, be dropped, or be away; it neve
 that a journal does not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
@@ -12,6 +12,15 @@ import msgspec
 from proxy.audit.query import Cursor, Filter
 from proxy.audit.resources import Resource
 from proxy.audit.rows import Row
+from proxy.errors import UnavailableError
+
+
+class ForeignRecordsError(UnavailableError):
+    """The index holds another line under a writer's sequence than the writer's journal does.
+
+    The journal was restored from an older copy, or two directories share an identity. Nothing of
+    that writer is added any more until a person has looked.
+    """
 
 
 class Position(NamedTuple):
@@ -120,4 +129,33 @@ class Index(Protocol):
 
     async def close(self) -> None:
         """Give the connections back."""
+        ...
+
+
+class SharedIndex(Index, Protocol):
+    """An index that several processes and replicas fill: each its own writers, all may read.
+
+    Nothing is ever taken out of it, so `rewind` does nothing: what a journal tells anew is equal
+    byte for byte. `insert` raises ForeignRecordsError when it is not. A method that is cancelled
+    leaves no half transaction and no broken connection behind.
+    """
+
+    async def attest(self) -> None:
+        """Make sure that what is committed will be kept, and that the schema is ours.
+
+        Raises SettingsError when the schema is not there or not current, UnavailableError when
+        the database does not answer or is not configured to keep what it commits.
+        """
+        ...
+
+    async def after(self, writer: str, seq: int, limit: int) -> list[Row]:
+        """Rows of `writer` with a sequence above `seq`, in order, at most `limit`."""
+        ...
+
+    async def hear(self, heard: Callable[[str, int], None]) -> None:
+        """Call `heard` with the writer and its last sequence on each commit of any process.
+
+        Returns only by being cancelled. Raises UnavailableError when the connection ends: then
+        what was committed meanwhile was not heard.
+        """
         ...
