@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from proxy.audit.rows import Row
 
-VERSION: Final = 3
+VERSION: Final = 4
 
 metadata = MetaData()
 
@@ -48,6 +48,7 @@ open_calls = Table(
     Column("audit_id", Text, primary_key=True),
     Column("writer", Text, nullable=False),
     Column("seq", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
 )
 
 _TYPES: Final[dict[str, type[BigInteger | Boolean | LargeBinary | Text]]] = {

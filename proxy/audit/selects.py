@@ -100,7 +100,8 @@ def finished(given: Filter, *columns: ColumnElement[Any]) -> Select[Any]:
 
 def still_open(given: Filter, *columns: ColumnElement[Any]) -> Select[Any]:
     """The latest events of open calls among what `given` asks for."""
-    latest = and_(open_calls.c.writer == events.c.writer, open_calls.c.seq == events.c.seq)
+    # The time says nothing new; PostgreSQL finds the partition by it.
+    latest = and_(*(open_calls.c[name] == events.c[name] for name in ("writer", "seq", "at")))
     return select(*columns).select_from(open_calls.join(events, latest)).where(*conditions(given))
 
 

@@ -6,27 +6,21 @@ checkpoint. `synchronous=NORMAL` may lose the last commits when power fails: the
 from the journals.
 """
 
-import heapq
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import ColumnElement, Select, delete, event, func, insert, inspect, select
+from sqlalchemy import delete, event, insert, inspect, select
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from proxy.audit import selects
-from proxy.audit.event import Stage
-from proxy.audit.query import Cursor, Filter
-from proxy.audit.resources import Resource
-from proxy.audit.rows import EVENT, Row
+from proxy.audit.open_changes import open_changes
+from proxy.audit.reading import Reader, translated
+from proxy.audit.rows import Row
 from proxy.audit.schema import VERSION, events, metadata, open_calls, positions, schema_version
-from proxy.audit.store import By, Page, Position, Stats, Tally, Toucher
-from proxy.errors import UnavailableError
+from proxy.audit.store import Position
 
 _log = structlog.get_logger(__name__)
 
@@ -53,29 +47,28 @@ _INSERT: Final = str(
     .prefix_with("OR IGNORE")
     .compile(dialect=sqlite_dialect(paramstyle="qmark"), column_keys=list(Row._fields))
 )
-Narrow = Callable[[Select[Any]], Select[Any]]
 
 _TERMINAL: Final = Row._fields.index("terminal")
 _NOISE: Final = Row._fields.index("noise")
-_OPEN: Final = "INSERT OR REPLACE INTO open_calls (audit_id, writer, seq) VALUES (?, ?, ?)"
+_OPEN: Final = "INSERT OR REPLACE INTO open_calls (audit_id, writer, seq, at) VALUES (?, ?, ?, ?)"
 _CLOSE: Final = "DELETE FROM open_calls WHERE audit_id = ?"
 _MOVE: Final = (
     "INSERT OR REPLACE INTO positions (writer, segment, byte_offset, seq) VALUES (?, ?, ?, ?)"
 )
 _REOPEN: Final = (
-    "INSERT OR REPLACE INTO open_calls (audit_id, writer, seq)"
-    " SELECT audit_id, writer, max(seq) FROM events e WHERE writer = ? AND terminal = 0"
+    "INSERT OR REPLACE INTO open_calls (audit_id, writer, seq, at)"
+    " SELECT audit_id, writer, max(seq), at FROM events e WHERE writer = ? AND terminal = 0"
     " AND NOT EXISTS (SELECT 1 FROM events t WHERE t.audit_id = e.audit_id AND t.terminal = 1)"
     " GROUP BY audit_id"
 )
 
 
-class SqliteIndex:
+class SqliteIndex(Reader):
     """Implements `proxy.audit.store.Index`; made by `open`."""
 
     def __init__(self, writer: AsyncEngine, reader: AsyncEngine) -> None:
+        super().__init__(reader)
         self._writer = writer
-        self._reader = reader
 
     @classmethod
     async def open(cls, path: Path) -> "SqliteIndex":
@@ -90,7 +83,7 @@ class SqliteIndex:
             for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
                 file.unlink(missing_ok=True)
             writer = _engine(path, _WRITER, pool_size=1)
-        async with _translated(), writer.begin() as connection:
+        async with translated(), writer.begin() as connection:
             path.chmod(0o600)  # noqa: ASYNC240  # once, at start
             await connection.run_sync(metadata.create_all)
             await connection.exec_driver_sql(
@@ -100,7 +93,7 @@ class SqliteIndex:
 
     async def close(self) -> None:
         """See Index. The writer goes last: the last connection checkpoints."""
-        await self._reader.dispose()
+        await self._engine.dispose()
         await self._writer.dispose()
 
     async def positions(self) -> dict[str, Position]:
@@ -111,10 +104,10 @@ class SqliteIndex:
     async def insert(self, rows: Sequence[Row], writer: str, position: Position) -> None:
         """See Index."""
         opened, closed = open_changes(rows)
-        async with _translated(), self._writer.begin() as connection:
+        async with translated(), self._writer.begin() as connection:
             for statement, values in (
                 (_INSERT, [_plain(row) for row in rows]),
-                (_CLOSE, closed),
+                (_CLOSE, [(call.audit_id,) for call in closed]),
                 (_OPEN, opened),
                 (_MOVE, [(writer, *position)]),
             ):
@@ -123,156 +116,17 @@ class SqliteIndex:
 
     async def rewind(self, writer: str, seq: int) -> None:
         """See Index."""
-        async with _translated(), self._writer.begin() as connection:
+        async with translated(), self._writer.begin() as connection:
             later = (events.c.writer == writer, events.c.seq >= seq)
             await connection.execute(delete(events).where(*later))
             await connection.execute(delete(open_calls).where(open_calls.c.writer == writer))
             await connection.exec_driver_sql(_REOPEN, (writer,))
-
-    async def search(
-        self,
-        given: Filter,
-        *,
-        limit: int = 100,
-        cursor: Cursor | None = None,
-        oldest_first: bool = False,
-    ) -> Page:
-        """See Index."""
-        parts = []
-        async with self._reading() as connection:
-            for chosen in (selects.finished, selects.still_open):
-                statement = selects.page(
-                    chosen(given, *events.c),
-                    limit=limit + 1,
-                    cursor=cursor,
-                    oldest_first=oldest_first,
-                )
-                parts.append([Row._make(row) for row in await connection.execute(statement)])
-        merged = heapq.merge(*parts, key=Cursor.of, reverse=not oldest_first)
-        rows = [row for row, _ in zip(merged, range(limit + 1), strict=False)]
-        more = len(rows) > limit
-        rows = rows[:limit]
-        return Page(rows, Cursor.of(rows[-1]) if more else None)
-
-    async def get(self, audit_id: str) -> list[Row]:
-        """See Index."""
-        statement = select(events).where(events.c.audit_id == audit_id)
-        found = await self._all(statement.order_by(events.c.at, events.c.writer, events.c.seq))
-        return [Row._make(row) for row in found]
-
-    async def who(
-        self, cluster: str, namespace: str, resource: Resource, name: str
-    ) -> list[Toucher]:
-        """See Index."""
-        column = events.c
-        groups = (column.username, column.verb, column.code)
-        found = await self._both(
-            Filter(include_noise=True),
-            (*groups, func.count(), func.min(column.at), func.max(column.at)),
-            lambda chosen: selects.touched(chosen, cluster, namespace, resource, name).group_by(
-                *groups
-            ),
-        )
-        return _touchers(found)
-
-    async def stats(
-        self, given: Filter, by: By, *, bucket_seconds: int = 0, limit: int = 50
-    ) -> Stats:
-        """See Index."""
-        column: ColumnElement[Any] = events.c[selects.COUNTED[by]]
-        found = _tally(await self._grouped(given, column))
-        tallies = sorted(found, key=lambda tally: (-tally.count, tally.value))
-        buckets: list[Tally] = []
-        if bucket_seconds > 0:
-            times = _tally(await self._grouped(given, selects.bucket(bucket_seconds)))
-            buckets = sorted(times, key=lambda tally: int(tally.value))
-        return Stats(
-            total=sum(tally.count for tally in tallies),
-            failed=sum(tally.failed for tally in tallies),
-            tallies=tallies[:limit],
-            buckets=buckets,
-        )
-
-    async def count(self, given: Filter) -> int:
-        """See Index."""
-        found = await self._both(given, (func.count(),), lambda chosen: chosen)
-        return sum(count for (count,) in found)
-
-    async def _grouped(self, given: Filter, value: ColumnElement[Any]) -> list[Any]:
-        return await self._both(
-            given, (value, *selects.tallies()), lambda chosen: chosen.group_by(value)
-        )
-
-    async def _both(self, given: Filter, columns: Iterable[Any], narrow: Narrow) -> list[Any]:
-        """Rows over what is finished and over what is open, for the caller to add up."""
-        found: list[Any] = []
-        async with self._reading() as connection:
-            for chosen in (selects.finished, selects.still_open):
-                found += (await connection.execute(narrow(chosen(given, *columns)))).all()
-        return found
-
-    async def _all(self, statement: Select[Any]) -> Sequence[Any]:
-        async with self._reading() as connection:
-            found: Sequence[Any] = (await connection.execute(statement)).all()
-            return found
-
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection in one transaction, so that both parts of an answer agree."""
-        async with _translated(), self._reader.connect() as connection:
-            yield connection
 
 
 def _plain(row: Row) -> tuple[object, ...]:
     """The row as the driver binds it fastest: an exact tuple, and no bool."""
     a, b = _TERMINAL, _NOISE
     return (*row[:a], int(row.terminal), *row[a + 1 : b], int(row.noise), *row[b + 1 :])
-
-
-def open_changes(
-    rows: Sequence[Row],
-) -> tuple[list[tuple[str, str, int]], list[tuple[str]]]:
-    """The calls that these rows leave open, and the audit ids of older ones that they end."""
-    opened: dict[str, tuple[str, str, int]] = {}
-    begun: set[str] = set()
-    closed: list[tuple[str]] = []
-    for row in rows:
-        if row.kind != EVENT:
-            continue
-        if not row.terminal:
-            opened[row.audit_id] = (row.audit_id, row.writer, row.seq)
-            if row.stage == Stage.REQUEST_RECEIVED:
-                begun.add(row.audit_id)
-            continue
-        opened.pop(row.audit_id, None)
-        if row.audit_id not in begun:
-            closed.append((row.audit_id,))
-    return list(opened.values()), closed
-
-
-def _touchers(found: Iterable[Any]) -> list[Toucher]:
-    verbs: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    first: dict[str, int] = {}
-    last: dict[str, tuple[int, int | None]] = {}
-    for user, verb, code, count, earliest, latest in found:
-        verbs[user][verb] += count
-        first[user] = min(first.get(user, earliest), earliest)
-        last[user] = max(last.get(user, (latest, code)), (latest, code), key=lambda seen: seen[0])
-    touchers = [
-        Toucher(user, first[user], last[user][0], dict(verbs[user]), last[user][1])
-        for user in verbs
-    ]
-    return sorted(touchers, key=lambda toucher: -toucher.last_seen)
-
-
-def _tally(found: Iterable[Any]) -> list[Tally]:
-    counts: Counter[str] = Counter()
-    failed: Counter[str] = Counter()
-    for value, count, failures in found:
-        key = "" if value is None else str(value)
-        counts[key] += count
-        failed[key] += failures
-    return [Tally(value, count, failed[value]) for value, count in counts.items()]
 
 
 def _engine(path: Path, pragmas: Iterable[str], *, pool_size: int) -> AsyncEngine:
@@ -301,15 +155,3 @@ async def _usable(engine: AsyncEngine) -> bool:
             return version == VERSION
     except DBAPIError:
         return False
-
-
-@asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
-    try:
-        yield
-    except SQLAlchemyError as error:
-        cause = getattr(error, "orig", None) or error
-        raise UnavailableError(
-            f"the index cannot be read or written: {cause}",
-            hint="Calls go on and are recorded; the index follows when it is back.",
-        ) from error
