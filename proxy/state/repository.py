@@ -21,6 +21,7 @@ from proxy.clock import Clock
 from proxy.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
 from proxy.files import create_private
 from proxy.state import database, tables
+from proxy.state.retention import Retentions
 from proxy.state.sealing import SecretBox
 from proxy.state.snapshot import ClusterRecord, Credential, Snapshot, Usage
 
@@ -48,6 +49,7 @@ class StateStore:
         self._engine = engine
         self._box = box
         self._clock = clock
+        self.retentions = Retentions(self._reading, self._changing, clock)
 
     @classmethod
     async def open(cls, url: str, box: SecretBox, *, clock: Clock) -> Self:
