@@ -5,6 +5,7 @@ above this port touches a file. Each operation maps to one system call that a si
 lose, tear, delay or refuse. Every operation may raise OSError; none retries.
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable
@@ -24,6 +25,10 @@ class SegmentFile(Protocol):
 
     def sync(self) -> None:
         """Make what was written durable. After an error nothing may be believed about the file."""
+        ...
+
+    def read(self, offset: int, size: int) -> bytes:
+        """At most `size` bytes from `offset`, of this file even when it is no longer at its path."""
         ...
 
     def truncate(self, size: int) -> None:
@@ -65,6 +70,10 @@ class Storage(Protocol):
         """At most `size` bytes of `path` from `offset`; to its end when `size` is negative."""
         ...
 
+    def size(self, path: Path) -> int:
+        """The length of `path` in bytes."""
+        ...
+
     def create(self, path: Path, size: int) -> SegmentFile:
         """Create `path`, which must not exist, with `size` preallocated zero bytes."""
         ...
@@ -73,8 +82,16 @@ class Storage(Protocol):
         """Open the existing `path` to cut or sync it."""
         ...
 
+    def rename(self, source: Path, target: Path) -> None:
+        """Give `source` another name in the same directory; durable after `sync_directory`.
+
+        Raises FileExistsError when `target` exists: nothing is ever replaced. A SegmentFile that
+        was opened under the old name must not be used any more.
+        """
+        ...
+
     def remove(self, path: Path) -> None:
-        """Remove a file that never held a durable record."""
+        """Remove a file that never held a durable record; one that is not there is fine."""
         ...
 
     def sync_directory(self, path: Path) -> None:
@@ -101,6 +118,9 @@ class _File:
 
     def sync(self) -> None:
         os.fdatasync(self._descriptor)
+
+    def read(self, offset: int, size: int) -> bytes:
+        return os.pread(self._descriptor, size, offset)
 
     def truncate(self, size: int) -> None:
         os.ftruncate(self._descriptor, size)
@@ -156,6 +176,10 @@ class FileStorage:
             file.seek(offset)
             return file.read(size)
 
+    def size(self, path: Path) -> int:
+        """See Storage."""
+        return path.stat().st_size
+
     def create(self, path: Path, size: int) -> SegmentFile:
         """See Storage. Space is taken now, so that a full disk shows here and not mid-batch."""
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -171,6 +195,12 @@ class FileStorage:
     def open(self, path: Path) -> SegmentFile:
         """See Storage."""
         return _File(path, os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
+
+    def rename(self, source: Path, target: Path) -> None:
+        """See Storage. The journal's lock is ours, so nobody creates `target` in between."""
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+        source.rename(target)
 
     def remove(self, path: Path) -> None:
         """See Storage."""

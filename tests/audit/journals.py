@@ -43,6 +43,9 @@ class FaultyFile:
         self._storage.happen("sync", self._number)
         self._inner.sync()
 
+    def read(self, offset: int, size: int) -> bytes:
+        return self._inner.read(offset, size)
+
     def truncate(self, size: int) -> None:
         self._inner.truncate(size)
 
