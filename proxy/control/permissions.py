@@ -23,6 +23,8 @@ class Permission(StrEnum):
     """A new short-lived certificate with the identity of the caller's own credential."""
     LOOK_AT_AUDIT = "audit.look"
     EXPORT_AUDIT = "audit.export"
+    LOOK_AT_RETENTION = "retention.look"
+    MANAGE_RETENTION = "retention.manage"
 
 
 REQUIRED: Final[Mapping[tuple[str, str], Permission]] = MappingProxyType(
@@ -47,6 +49,14 @@ REQUIRED: Final[Mapping[tuple[str, str], Permission]] = MappingProxyType(
         ("GET", "/api/v1/audit/stats"): Permission.LOOK_AT_AUDIT,
         ("GET", "/api/v1/audit/tail"): Permission.LOOK_AT_AUDIT,
         ("GET", "/api/v1/audit/export"): Permission.EXPORT_AUDIT,
+        ("GET", "/api/v1/retentions"): Permission.LOOK_AT_RETENTION,
+        ("POST", "/api/v1/retentions"): Permission.MANAGE_RETENTION,
+        ("POST", "/api/v1/retentions/{id}/approve"): Permission.MANAGE_RETENTION,
+        ("POST", "/api/v1/retentions/{id}/begin"): Permission.MANAGE_RETENTION,
+        ("POST", "/api/v1/retentions/{id}/end"): Permission.MANAGE_RETENTION,
+        ("GET", "/api/v1/legal-holds"): Permission.LOOK_AT_RETENTION,
+        ("POST", "/api/v1/legal-holds"): Permission.MANAGE_RETENTION,
+        ("POST", "/api/v1/legal-holds/{id}/release"): Permission.MANAGE_RETENTION,
     }
 )
 """Method and path → what the caller must hold."""

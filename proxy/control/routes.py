@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from proxy.control import audit, authority, clusters, credentials, meta, openapi, streams
+from proxy.control import audit, authority, clusters, credentials, meta, openapi, retention, streams
 from proxy.control.route import Act, Route
 
 _document: dict[str, Any] = {}
@@ -31,4 +31,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     *authority.ROUTES,
     *audit.ROUTES,
     *streams.ROUTES,
+    *retention.ROUTES,
 )

@@ -99,8 +99,8 @@ class WatchedJournal:
         self.refuse_after: int | None = None
         """Refuse once so many more records were taken."""
 
-    def append(self, body: bytes, *, urgent: bool = True) -> Future[int]:
-        del urgent
+    def append(self, body: bytes, *, urgent: bool = True, reserve: bool = False) -> Future[int]:
+        del urgent, reserve
         if self.refuse_after is not None:
             self.refuse_after -= 1
             if self.refuse_after < 0:
@@ -117,6 +117,10 @@ class WatchedJournal:
     @property
     def failure(self) -> str:
         return self.refuse or self.inner.failure
+
+    @property
+    def reserve_left(self) -> int:
+        return self.inner.reserve_left
 
 
 class WatchedIndex(SqliteIndex):
@@ -176,8 +180,7 @@ class Plane:
         writer = await JournalWriter.open(data.path, "control", settings.journal, clock=clock)
         self._stack.push_async_callback(writer.close)
         self.journal = WatchedJournal(writer)
-        opened = await SqliteIndex.open(data.index_database)
-        self.index = index = WatchedIndex(opened._writer, opened._reader)
+        self.index = index = await WatchedIndex.open(data.index_database)
         self._stack.push_async_callback(index.close)
         indexer = Indexer(data.journal, index, clock=clock)
         writer.on_durable(indexer.wake)

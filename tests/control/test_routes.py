@@ -9,6 +9,7 @@ KEYS = {(route.method, route.full_path) for route in ROUTES}
 
 UNRECORDED = {
     "getVersion", "whoAmI", "getAuthority", "getOpenAPI", "listClusters", "listCredentials",
+    "listRetentions", "listLegalHolds",
 }  # fmt: skip
 
 
