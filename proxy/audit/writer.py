@@ -81,6 +81,7 @@ class JournalWriter:
         self._scheduled = False
         self._jobs: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._on_durable: list[Callable[[], None]] = []
+        self._on_state: list[Callable[[int, str], None]] = []
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
         self._thread.start()
         metrics.journal_ok.set(1)
@@ -134,9 +135,9 @@ class JournalWriter:
         _log.info("journal open", writer=writer, epoch=recovered.epoch, clean=recovered.clean)
         return journal
 
-    def append(self, body: bytes, *, urgent: bool = True) -> Future[int]:
+    def append(self, body: bytes, *, urgent: bool = True, reserve: bool = False) -> Future[int]:
         """See Journal."""
-        if self._failure:
+        if self._failure and not (reserve and self.reserve_left > 0):
             raise JournalUnavailableError(self._failure)
         future: Future[int] = self._loop.create_future()
         self._queue(body, future, urgent)
@@ -154,6 +155,18 @@ class JournalWriter:
     def failure(self) -> str:
         """See Journal."""
         return self._failure
+
+    @property
+    def reserve_left(self) -> int:
+        """See Journal."""
+        return 0
+
+    def on_state(self, callback: Callable[[int, str], None]) -> None:
+        """Call `callback` on the loop with (level, cause) when the state changes.
+
+        0: records are made durable. 1: they are, but something needs care. 2: calls are refused.
+        """
+        self._on_state.append(callback)
 
     def on_durable(self, callback: Callable[[], None]) -> None:
         """Call `callback` on the loop after each batch that became durable; it must be quick."""

@@ -33,6 +33,7 @@ class CallRecord:
         "_journal",
         "_started",
         "arrived",
+        "break_glass",
         "bytes_in",
         "bytes_out",
         "call",
@@ -54,6 +55,8 @@ class CallRecord:
         self.arrived = arrived
         """Wall time at which the call arrived."""
         self.call = call
+        self.break_glass = False
+        """Whether the call goes on, on the journal's reserve, while others are refused."""
         self.bytes_in = 0
         self.bytes_out = 0
         self.upstream_micros = 0
@@ -76,7 +79,9 @@ class CallRecord:
         """Queue the intent; `urgent` when the call waits for it before it goes on. Raises JournalUnavailableError at once, or through the future."""
         self._description = describe(self.call)
         self._intent = self._journal.append(
-            stage(self._description, Stage.REQUEST_RECEIVED, self.arrived), urgent=urgent
+            stage(self._description, Stage.REQUEST_RECEIVED, self.arrived),
+            urgent=urgent,
+            reserve=self.break_glass,
         )
         return self._intent
 
@@ -138,7 +143,11 @@ class CallRecord:
             int(self.elapsed * _MICROS),
             self.close_reason,
         )
-        return self._journal.append(stage(self._description, name, self._clock.now(), progress))
+        # With its intent on record the call may be under way: a full disk must not cut it.
+        return self._journal.append(
+            stage(self._description, name, self._clock.now(), progress),
+            reserve=self._intent is not None,
+        )
 
     @staticmethod
     def _silence(future: asyncio.Future[int] | None) -> None:

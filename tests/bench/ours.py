@@ -34,13 +34,16 @@ class NullJournal:
     """Records nothing; everything is durable at once."""
 
     failure = ""
+    reserve_left = 0
 
     def __init__(self) -> None:
         self._done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._done.set_result(0)
 
-    def append(self, body: bytes, *, urgent: bool = True) -> asyncio.Future[int]:
-        del urgent
+    def append(
+        self, body: bytes, *, urgent: bool = True, reserve: bool = False
+    ) -> asyncio.Future[int]:
+        del urgent, reserve
         del body
         return self._done
 

@@ -104,15 +104,18 @@ class MemoryJournal:
     def __init__(self) -> None:
         self.lines: list[dict[str, Any]] = []
         self.failure = ""
+        self.reserve_left = 0
         self.hold = False
         self.waiting: list[tuple[dict[str, Any], asyncio.Future[int]]] = []
         self.refuse_from: int | None = None
         self.failed = False
         """Whether a record was ever refused; ends may be missing then."""
 
-    def append(self, body: bytes, *, urgent: bool = True) -> asyncio.Future[int]:
+    def append(
+        self, body: bytes, *, urgent: bool = True, reserve: bool = False
+    ) -> asyncio.Future[int]:
         del urgent
-        if self.failure:
+        if self.failure and not (reserve and self.reserve_left > 0):
             self.failed = True
             raise JournalUnavailableError(self.failure)
         record = json.loads(b"{" + body + b"}")
