@@ -12,6 +12,7 @@ from proxy.cli import (
     authority,
     cluster,
     context,
+    context_files,
     credential,
     demo,
     doctor,
@@ -38,6 +39,7 @@ app.add_typer(cluster.app, name="cluster")
 app.add_typer(kubeconfig.app, name="kubeconfig")
 app.add_typer(authority.app, name="authority")
 app.add_typer(audit.app, name="audit")
+context_files.register(context.app)
 app.add_typer(context.app, name="context")
 app.add_typer(credential.app, name="credential", hidden=True)
 

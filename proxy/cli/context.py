@@ -91,7 +91,7 @@ def default_path() -> Path:
 def load(path: Path | None = None) -> Contexts:
     """Read the context file; raises InvalidInputError naming what is wrong in it."""
     path = path or default_path()
-    document = _document(path)
+    document = read_document(path)
     entries: dict[str, Context] = {}
     for number, entry in enumerate(document.get("contexts") or []):
         if not isinstance(entry, dict) or not entry.get("name"):
@@ -113,7 +113,8 @@ def decode(entry: dict[str, Any], name: str, where: str) -> Context:
     )
 
 
-def _document(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> dict[str, Any]:
+    """The file as it stands; empty when there is none. Raises InvalidInputError."""
     import yaml
 
     try:
@@ -143,7 +144,7 @@ def _save_current(contexts: Contexts, name: str) -> None:
 
     from proxy.files import replace_private
 
-    document = _document(contexts.path) | {"current-context": name}
+    document = read_document(contexts.path) | {"current-context": name}
     text = yaml.safe_dump(document, sort_keys=False)
     replace_private(contexts.path, text.encode())
 

@@ -1,0 +1,63 @@
+"""A second administrator gets a file, adds it, and is somebody of their own in the record."""
+
+import stat
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cli.conftest import Command
+from tests.control.plane import Plane
+
+
+def test_a_second_administrator(
+    plane: Plane, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, mine = tmp_path / "ann.context.yaml", tmp_path / "home" / "config.yaml"
+    done = command("context", "issue", "ann", "--ttl", "2h", "-o", str(file))
+    assert (done.code, "for ann" in done.out) == (0, True)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    key = yaml.safe_load(file.read_text())["contexts"][0]["client-key-data"]
+    assert key not in done.out + done.err
+
+    monkeypatch.setenv("KUBEWITNESS_CONFIG", str(mine))
+    assert command("context", "add", str(file), direct=True).code == 0
+    assert stat.S_IMODE(mine.stat().st_mode) == 0o600
+    assert "ann@" in command("context", "list", direct=True).out
+    assert command("cluster", "list", direct=True).code == 0, "it is the current one"
+    assert command("audit", "search", direct=True).code == 0
+    actors = [
+        line["actor"] for line in plane.journal.durable if line.get("action") == "audit.search"
+    ]
+    assert set(actors) == {"ann"}
+    again = command("context", "add", str(file), direct=True)
+    assert (again.code, "already" in again.err) == (5, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "says"),
+    [
+        (None, 4, "no file"),
+        ("- not a mapping\n", 2, "mapping"),
+        ("contexts: []\n", 2, "no contexts"),
+        ("contexts: [{name: x, client-key-data: '?'}]\n", 2, "base64"),
+    ],
+)
+def test_what_is_no_context_file(
+    command: Command, tmp_path: Path, content: str | None, code: int, says: str
+) -> None:
+    file = tmp_path / "given.yaml"
+    if content is not None:
+        file.write_text(content)
+    done = command("context", "add", str(file), direct=True)
+    assert (done.code, says in done.err) == (code, True), done.err
+
+
+@pytest.mark.parametrize("where", ["taken.yaml", "nowhere/ann.yaml"])
+def test_nothing_is_issued_that_could_not_be_written(
+    plane: Plane, command: Command, tmp_path: Path, where: str
+) -> None:
+    (tmp_path / "taken.yaml").touch()
+    before = len(plane.client().get("/credentials")["items"])
+    assert command("context", "issue", "ann", "-o", str(tmp_path / where)).code == 2
+    assert len(plane.client().get("/credentials")["items"]) == before
