@@ -1,31 +1,37 @@
 """Every command explains itself, with an example."""
 
+from collections.abc import Iterator
+
 import pytest
 import typer
 
-from proxy.cli import audit, cluster, context, credential, kubeconfig
-
-COMMANDS = [
-    (noun, command)
-    for noun, app in (
-        ("audit", audit.app),
-        ("cluster", cluster.app),
-        ("context", context.app),
-        ("kubeconfig", kubeconfig.app),
-        ("credential", credential.app),
-    )
-    for command in typer.main.get_group(app).commands.values()  # type: ignore[attr-defined]
-]
+from proxy.cli.app import app
 
 
-@pytest.mark.parametrize(
-    ("noun", "command"), COMMANDS, ids=lambda item: getattr(item, "name", item)
-)
+def commands(group: object, above: tuple[str, ...] = ()) -> Iterator[tuple[str, object]]:
+    """(words of it, command) for each that a person can run."""
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        words = (*above, name)
+        if command.hidden:
+            continue
+        if hasattr(command, "commands"):
+            yield from commands(command, words)
+        if not hasattr(command, "commands") or command.invoke_without_command:
+            yield " ".join(words), command
+
+
+COMMANDS = list(commands(typer.main.get_group(app)))
+
+
+@pytest.mark.parametrize(("words", "command"), COMMANDS, ids=[words for words, _ in COMMANDS])
 def test_help_has_a_sentence_an_example_and_a_word_for_each_option(
-    noun: str, command: object
+    words: str, command: object
 ) -> None:
     assert str(command.help).strip().splitlines()[0].endswith(".")  # type: ignore[attr-defined]
-    epilog = command.epilog or ""  # type: ignore[attr-defined]
-    assert f"kubewitness {noun} {command.name}" in epilog or noun == "credential"  # type: ignore[attr-defined]
+    assert f"kubewitness {words}" in (command.epilog or "")  # type: ignore[attr-defined]
     for parameter in command.params:  # type: ignore[attr-defined]
         assert getattr(parameter, "help", None), parameter.name
+
+
+def test_all_of_them_are_looked_at():
+    assert {"init", "serve", "audit search", "audit hold place"} < {words for words, _ in COMMANDS}
