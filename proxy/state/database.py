@@ -1,19 +1,23 @@
 """Connecting to the state's database, and bringing its schema up to date."""
 
+import asyncio
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, event, inspect, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from proxy.errors import SettingsError
+from proxy.state import postgres
 from proxy.state.migrations import HEAD
 
 _BUSY_SECONDS: Final = 5
-_MIGRATION_LOCK: Final = 0x6B756265_77697473
-"""Key of the PostgreSQL advisory lock that serialises migrations."""
+_LOOK_SECONDS: Final = 3.0
+_NOT_GRANTED: Final = frozenset({"22023", "42501", "3F000"})
+"""SQLSTATEs of a role that is not there, one that we may not take, and a schema that is not there."""
+_UPGRADE: Final = "Run `kubewitness db upgrade --database URL` with an administrator's URL first."
 WRITE: Final = {"kubewitness_write": True}
 """Execution options of a connection that is going to write."""
 
@@ -23,29 +27,35 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite+aiosqlite:///{path}"
 
 
-def connect(url: str) -> AsyncEngine:
+def connect(url: str, *, admin: bool = False) -> AsyncEngine:
     """An engine for `url` (`sqlite:///file` or `postgresql://…`). Nothing is opened yet.
 
+    `admin` is for upgrades of a PostgreSQL: without it, sessions have the rights of a proxy only.
     Raises SettingsError for a URL of another database or none at all.
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        # The URL itself may hold a password and is not repeated.
-        raise SettingsError("database: is not a database URL.") from error
-    kind = parsed.get_backend_name()
-    if kind == "postgresql":
-        return create_async_engine(parsed.set(drivername="postgresql+asyncpg"), pool_pre_ping=True)
-    if kind != "sqlite":
-        raise SettingsError(
-            f"database: {kind} is not supported.", hint="Use sqlite:///FILE or postgresql://…"
-        )
+    parsed = _parsed(url)
+    if parsed.get_backend_name() == "postgresql":
+        return postgres.engine(parsed, admin=admin)
     engine = create_async_engine(
         parsed.set(drivername="sqlite+aiosqlite"), connect_args={"timeout": _BUSY_SECONDS}
     )
     event.listen(engine.sync_engine, "connect", _set_up_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        # The URL itself may hold a password and is not repeated.
+        raise SettingsError("database: is not a database URL.") from error
+    kind = parsed.get_backend_name()
+    if kind not in {"sqlite", "postgresql"}:
+        raise SettingsError(
+            f"database: {kind} is not supported.", hint="Use sqlite:///FILE or postgresql://…"
+        )
+    return parsed
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401  # a driver's object
@@ -68,14 +78,42 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
 
+async def prepare(engine: AsyncEngine) -> None:
+    """Make sure that the schema is this version's: SQLite's is migrated, PostgreSQL's must be.
+
+    Raises SettingsError saying what to do when it is not.
+    """
+    if engine.dialect.name == "sqlite":
+        await migrate(engine)
+        return
+    try:
+        async with asyncio.timeout(_LOOK_SECONDS), engine.connect() as connection:
+            found = await connection.run_sync(_revision)
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) not in _NOT_GRANTED:
+            raise
+        raise SettingsError(
+            f"The database does not let us work as {postgres.ROLE}: {error.orig}.", hint=_UPGRADE
+        ) from error
+    if found is None:
+        raise SettingsError("The database has no tables of kubewitness.", hint=_UPGRADE)
+    if found != HEAD:
+        raise SettingsError(
+            f"The state in the database has schema {found}, and this version needs {HEAD}.",
+            hint=_UPGRADE if found < HEAD else "Run the version of kubewitness that upgraded it.",
+        )
+
+
 async def migrate(engine: AsyncEngine) -> bool:
     """Bring the schema to this version's revision; says whether there was anything to do.
 
-    Safe from several processes at once. Raises SettingsError when a newer version made it.
+    For PostgreSQL `engine` is an administrator's, and roles and grants are made as well. Safe from
+    several processes at once. Raises SettingsError when a newer version made the schema.
     """
-    async with engine.connect() as connection:
-        if await connection.run_sync(_revision) == HEAD:
-            return False
+    if engine.dialect.name == "sqlite":
+        async with engine.connect() as connection:
+            if await connection.run_sync(_revision) == HEAD:
+                return False
     async with engine.connect() as plain:
         connection = await plain.execution_options(**WRITE)
         async with connection.begin():
@@ -83,18 +121,30 @@ async def migrate(engine: AsyncEngine) -> bool:
 
 
 async def _migrate(connection: AsyncConnection) -> bool:
+    on_postgres = connection.dialect.name == "postgresql"
+    if on_postgres:
+        await postgres.begin_upgrade(connection)
+    # Looked at under the lock: another process may have been faster.
+    needed = await connection.run_sync(_revision) != HEAD
+    if needed:
+        await connection.run_sync(_upgrade)
+    if on_postgres:
+        await postgres.grant(connection)
+    return needed
+
+
+def _version_table(connection: Connection) -> tuple[str, str | None]:
     if connection.dialect.name == "postgresql":
-        await connection.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _MIGRATION_LOCK})
-    if await connection.run_sync(_revision) == HEAD:
-        return False  # another process was faster
-    await connection.run_sync(_upgrade)
-    return True
+        return postgres.REVISIONS, postgres.SCHEMA
+    return "alembic_version", None
 
 
 def _revision(connection: Connection) -> str | None:
-    if not inspect(connection).has_table("alembic_version"):
+    name, schema = _version_table(connection)
+    if not inspect(connection).has_table(name, schema=schema):
         return None
-    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    qualified = name if schema is None else f"{schema}.{name}"
+    return connection.execute(text(f"SELECT version_num FROM {qualified}")).scalar()  # noqa: S608
 
 
 def _upgrade(connection: Connection) -> None:
@@ -106,6 +156,7 @@ def _upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", "proxy:state/migrations")
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
+    config.attributes["version_table"] = _version_table(connection)
     try:
         command.upgrade(config, HEAD)
     except CommandError as error:

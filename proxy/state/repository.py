@@ -7,23 +7,25 @@ new version sees the change, and one that has seen it never works on an older st
 import contextlib
 import re
 import uuid
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Self
 
 import msgspec
 from sqlalchemy import Select, delete, insert, select, update
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from proxy.clock import Clock
-from proxy.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
+from proxy.errors import ConflictError, InvalidInputError, NotFoundError, SettingsError
 from proxy.files import create_private
 from proxy.state import database, tables
+from proxy.state.listening import Listening
 from proxy.state.retention import Retentions
-from proxy.state.sealing import SecretBox
+from proxy.state.sealing import SecretBox, key_of
 from proxy.state.snapshot import ClusterRecord, Credential, Snapshot, Usage
+from proxy.state.transactions import LIMIT, LONG_LIMIT, Transactions, translated
 
 _CLUSTER_NAME: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 _CREDENTIAL: Final = (
@@ -49,14 +51,17 @@ class StateStore:
         self._engine = engine
         self._box = box
         self._clock = clock
+        self._transactions = Transactions(engine)
+        self._reading = self._transactions.reading
+        self._changing = self._transactions.changing
         self.retentions = Retentions(self._reading, self._changing, clock)
 
     @classmethod
     async def open(cls, url: str, box: SecretBox, *, clock: Clock) -> Self:
-        """Connect to the database at `url` and bring its schema up to date.
+        """Connect to the database at `url`; SQLite's schema is brought up to date.
 
-        Raises SettingsError for an unusable URL or a newer schema, UnavailableError when the
-        database does not answer.
+        Raises SettingsError for an unusable URL, a schema of another version, or secrets sealed
+        with another key, UnavailableError when the database does not answer.
         """
         engine = database.connect(url)
         path = engine.url.database
@@ -64,8 +69,10 @@ class StateStore:
             _make_private(path)
         store = cls(engine, box, clock)
         try:
-            with _translated():
-                await database.migrate(engine)
+            with translated():
+                await database.prepare(engine)
+            if store.shared:
+                await store._claim()
         except BaseException:
             await store.close()
             raise
@@ -75,10 +82,22 @@ class StateStore:
         """Close every connection. The store is of no use afterwards."""
         await self._engine.dispose()
 
+    @property
+    def shared(self) -> bool:
+        """Whether the state is on a server, where other replicas may change it."""
+        return self._engine.dialect.name == "postgresql"
+
+    def listening(self, heard: Callable[[], None]) -> Listening | None:
+        """Something that calls `heard` after changes by any process, once started.
+
+        None where the database tells nobody: then one has to look.
+        """
+        return Listening(self._engine.url, heard) if self.shared else None
+
     async def version(self) -> int:
         """The number of the last change. One small read; made to be asked often."""
-        async with self._reading() as connection:
-            return await _version(connection)
+        async with self._reading() as (_, version):
+            return version
 
     async def snapshot(self, previous: Snapshot | None = None) -> Snapshot:
         """The state as it is now, without credentials that had ended when they were read.
@@ -86,8 +105,8 @@ class StateStore:
         With `previous` only what changed since then is read. Returns `previous` itself when
         nothing did.
         """
-        async with self._reading() as connection:
-            version = await _version(connection)
+        limit = LIMIT if previous is not None else LONG_LIMIT
+        async with self._reading(limit=limit) as (connection, version):
             if previous is not None and previous.version == version:
                 return previous
             if previous is not None and previous.version < version:
@@ -157,12 +176,12 @@ class StateStore:
 
     async def clusters(self) -> list[ClusterRecord]:
         """Every registered cluster, by name."""
-        async with self._reading() as connection:
+        async with self._reading() as (connection, _):
             return await _clusters(connection, select(tables.clusters))
 
     async def cluster(self, name: str) -> ClusterRecord:
         """One cluster. Raises NotFoundError."""
-        async with self._reading() as connection:
+        async with self._reading() as (connection, _):
             return await _cluster(connection, name)
 
     def kubeconfig(self, record: ClusterRecord) -> bytes:
@@ -240,27 +259,26 @@ class StateStore:
             query = query.where(table.c.user == user)
         if not ended:
             query = query.where(table.c.not_after > self._clock.now(), table.c.revoked_at.is_(None))
-        async with self._reading() as connection:
+        async with self._reading() as (connection, _):
             return _credentials((await connection.execute(query)).all())
 
-    @contextlib.asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncConnection]:
-        with _translated():
-            async with self._engine.connect() as connection:
-                yield connection
-
-    @contextlib.asynccontextmanager
-    async def _changing(self) -> AsyncIterator[tuple[AsyncConnection, int]]:
-        """A transaction that changes something, and the version it will make."""
-        with _translated():
-            async with self._engine.connect() as plain:
-                connection = await plain.execution_options(**database.WRITE)
-                async with connection.begin():
-                    # The first statement, so that writers queue on this row in PostgreSQL.
-                    await connection.execute(
-                        update(tables.meta).values(version=tables.meta.c.version + 1)
-                    )
-                    yield connection, await _version(connection)
+    async def _claim(self) -> None:
+        """Make sure that all replicas seal with one key. Raises SettingsError."""
+        ours, meta = self._box.key_id, tables.meta.c.sealed_with
+        async with self._reading() as (connection, _):
+            found = (await connection.execute(select(meta))).scalar_one()
+            records = await _clusters(connection, select(tables.clusters))
+        wrong = {key for key in (found, *(key_of(item.sealed) for item in records)) if key} - {ours}
+        if wrong:
+            raise SettingsError(
+                f"The secrets in the database are sealed with key {min(wrong)}, and {self._box.origin} holds key {ours}.",
+                hint="Give every replica the state key of the first one: see `state_key_file`.",
+            )
+        if not found:
+            claim = update(tables.meta).where(meta == "").values(sealed_with=ours)
+            async with self._transactions.changing(claim):
+                pass
+            await self._claim()  # another replica may have been faster
 
 
 def check_cluster_name(name: str) -> None:
@@ -270,10 +288,6 @@ def check_cluster_name(name: str) -> None:
             f"{name!r} is not a cluster name.",
             hint="Use 1 to 63 lower-case letters, digits and hyphens, as in a DNS label.",
         )
-
-
-async def _version(connection: AsyncConnection) -> int:
-    return int((await connection.execute(select(tables.meta.c.version))).scalar_one())
 
 
 async def _clusters(connection: AsyncConnection, query: Select[Any]) -> list[ClusterRecord]:
@@ -319,14 +333,3 @@ def _make_private(path: str) -> None:
     with contextlib.suppress(FileExistsError):
         if not Path(path).exists():
             create_private(Path(path), b"")
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except IntegrityError:
-        raise
-    except (DBAPIError, OSError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        raise UnavailableError(f"The state database does not answer: {cause}.") from error

@@ -66,7 +66,7 @@ class LegalHold(msgspec.Struct, frozen=True, rename="camel"):
         return not self.released_by and begins and ends
 
 
-Reading = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
+Reading = Callable[[], AbstractAsyncContextManager[tuple[AsyncConnection, int]]]
 Changing = Callable[[], AbstractAsyncContextManager[tuple[AsyncConnection, int]]]
 
 
@@ -125,7 +125,7 @@ class Retentions:
     async def list(self) -> tuple[Retention, ...]:
         """Every proposal, newest first, with who approved it in the order they did."""
         table, approvals = tables.retentions, tables.retention_approvals
-        async with self._reading() as connection:
+        async with self._reading() as (connection, _):
             rows = (await connection.execute(select(table))).mappings().all()
             yes = (
                 await connection.execute(select(approvals).order_by(approvals.c.approved_at))
@@ -190,7 +190,7 @@ class Retentions:
     async def holds(self) -> tuple[LegalHold, ...]:
         """Every hold, released ones too, newest first."""
         table, releases = tables.legal_holds, tables.legal_hold_releases
-        async with self._reading() as connection:
+        async with self._reading() as (connection, _):
             rows = (await connection.execute(select(table))).mappings().all()
             ended = {row.hold: row for row in (await connection.execute(select(releases))).all()}
         return tuple(

@@ -33,7 +33,13 @@ class SecretBox:
     def __init__(self, key: bytes, origin: str = "state.key") -> None:
         self._cipher = AESGCM(key)
         self._id = hashlib.sha256(b"kubewitness state key" + key).digest()[:_ID_BYTES]
-        self._origin = origin
+        self.origin = origin
+        """Where the key is, for people."""
+
+    @property
+    def key_id(self) -> str:
+        """What tells this key from others and gives nothing of it away; hex."""
+        return self._id.hex()
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -45,6 +51,24 @@ class SecretBox:
         with contextlib.suppress(FileExistsError):
             if not path.exists():
                 create_private(path, os.urandom(_KEY_BYTES))
+        return cls._read(path, 0o077)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The box whose key somebody else put at `path` (`state_key_file`). Nothing is made.
+
+        Its group may read it, as of a secret that Kubernetes mounts. Raises SettingsError.
+        """
+        if not path.exists():
+            raise SettingsError(
+                f"state_key_file: {path} does not exist.",
+                hint="Copy pki/state.key of the first replica's data directory there, or make a key: "
+                f"(umask 077; head -c {_KEY_BYTES} /dev/urandom > {path}).",
+            )
+        return cls._read(path, 0o007)
+
+    @classmethod
+    def _read(cls, path: Path, strangers: int) -> Self:
         try:
             key, mode = path.read_bytes(), path.stat().st_mode
         except OSError as error:
@@ -53,7 +77,7 @@ class SecretBox:
             raise SettingsError(
                 f"{path}: is not a state key ({_KEY_BYTES} bytes).", hint="Restore it from backup."
             )
-        if mode & 0o077:
+        if mode & strangers:
             raise SettingsError(f"{path}: others may read the state key.", hint=f"chmod 600 {path}")
         return cls(key, str(path))
 
@@ -69,7 +93,7 @@ class SecretBox:
         key_id = sealed[len(_PREFIX) : len(_PREFIX) + _ID_BYTES]
         if key_id != self._id:
             raise SealError(
-                f"The secret was sealed with key {key_id.hex()}, and {self._origin} holds {self._id.hex()}.",
+                f"The secret was sealed with key {key_id.hex()}, and {self.origin} holds {self._id.hex()}.",
                 hint="Restore the key file that belongs to this database, or add the cluster again.",
             )
         nonce = sealed[len(_PREFIX) + _ID_BYTES : _HEAD]
@@ -80,3 +104,9 @@ class SecretBox:
                 "The sealed secret was altered or belongs to another cluster.",
                 hint="Add the cluster again.",
             ) from error
+
+
+def key_of(sealed: bytes) -> str:
+    """The id of the key that sealed this; empty for an unknown format."""
+    known = len(sealed) >= _HEAD and sealed.startswith(_PREFIX)
+    return sealed[len(_PREFIX) : len(_PREFIX) + _ID_BYTES].hex() if known else ""

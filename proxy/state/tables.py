@@ -33,6 +33,8 @@ meta = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     # Grows by one with every change of any table, in the transaction of the change.
     Column("version", BigInteger, nullable=False),
+    # Which key seals the secrets in here (hex, see SecretBox); empty before the first process.
+    Column("sealed_with", Text, nullable=False, server_default=""),
     CheckConstraint("id = 1", name="single_row"),
 )
 

@@ -18,6 +18,8 @@ Listener = Callable[[Snapshot, Snapshot], None]
 
 POLL_SECONDS: Final = 0.2
 """How old a snapshot can get. A fifth of the second in which a revocation must take effect."""
+HEARING_POLL_SECONDS: Final = 0.5
+"""The same where the database tells us of changes: still enough by itself when it does not."""
 PRUNE_SECONDS: Final = 600.0
 """How often credentials that have ended are dropped from memory."""
 _log = structlog.get_logger(__name__)
@@ -30,11 +32,13 @@ class SnapshotWatcher:
     (`stale_seconds` says how old it may be), and revoking needs the database anyway.
     """
 
-    def __init__(self, store: StateStore, *, clock: Clock, interval: float = POLL_SECONDS) -> None:
+    def __init__(self, store: StateStore, *, clock: Clock, interval: float | None = None) -> None:
         self.current: Snapshot = EMPTY
         self._store = store
         self._clock = clock
-        self._interval = interval
+        self._listening = store.listening(self.poke)
+        slowest = POLL_SECONDS if self._listening is None else HEARING_POLL_SECONDS
+        self._interval = slowest if interval is None else interval
         self._listeners: list[Listener] = []
         self._poked = asyncio.Event()
         self._looking = asyncio.Lock()
@@ -53,10 +57,14 @@ class SnapshotWatcher:
     async def start(self) -> None:
         """Load the first snapshot and keep it current from then on. Raises UnavailableError."""
         await self.refresh()
+        if self._listening is not None:
+            self._listening.start()
         self._task = spawn(self._watch(), name="state watcher")
 
     async def close(self) -> None:
         """Stop watching."""
+        if self._listening is not None:
+            await self._listening.close()
         await cancel(self._task)
 
     def poke(self) -> None:

@@ -14,7 +14,6 @@ from proxy.errors import (
     SettingsError,
     UnavailableError,
 )
-from proxy.state.database import sqlite_url
 from proxy.state.repository import StateStore
 from proxy.state.sealing import SecretBox
 from proxy.state.snapshot import Credential, Usage
@@ -33,8 +32,8 @@ def box() -> SecretBox:
 
 
 @pytest.fixture
-async def store(tmp_path: Path, clock: ManualClock, box: SecretBox) -> AsyncIterator[StateStore]:
-    store = await StateStore.open(sqlite_url(tmp_path / "state.db"), box, clock=clock)
+async def store(url: str, clock: ManualClock, box: SecretBox) -> AsyncIterator[StateStore]:
+    store = await StateStore.open(url, box, clock=clock)
     yield store
     await store.close()
 
@@ -214,7 +213,11 @@ class TestSnapshot:
         assert not (await store.snapshot()).credentials
 
 
-class TestAtRest:
+class TestFile:
+    @pytest.fixture
+    def url(self, sqlite_file: str) -> str:
+        return sqlite_file
+
     async def test_secrets_are_not_in_the_file(self, store: StateStore, tmp_path: Path) -> None:
         record = await add(store)
         assert store.kubeconfig(record) == KUBECONFIG
@@ -222,16 +225,6 @@ class TestAtRest:
 
     async def test_only_the_owner_reads_it(self, store: StateStore, tmp_path: Path) -> None:
         assert stat.S_IMODE((tmp_path / "state.db").stat().st_mode) == 0o600
-
-    async def test_survives_a_restart(
-        self, store: StateStore, tmp_path: Path, clock: ManualClock, box: SecretBox
-    ) -> None:
-        await add(store)
-        again = await StateStore.open(sqlite_url(tmp_path / "state.db"), box, clock=clock)
-        try:
-            assert await again.snapshot() == await store.snapshot()
-        finally:
-            await again.close()
 
     async def test_rollback_journal_and_full_syncs(self, store: StateStore) -> None:
         async with store._engine.connect() as connection:
@@ -242,11 +235,48 @@ class TestAtRest:
             ):
                 assert (await connection.exec_driver_sql(f"PRAGMA {pragma}")).scalar() == value
 
+    async def test_a_newer_schema_is_refused(
+        self, store: StateStore, tmp_path: Path, clock: ManualClock, box: SecretBox, url: str
+    ) -> None:
+        with sqlite3.connect(tmp_path / "state.db") as database:
+            database.execute("UPDATE alembic_version SET version_num = '9999'")
+        database.close()
+        with pytest.raises(SettingsError, match="does not know"):
+            await StateStore.open(url, box, clock=clock)
+
+    async def test_one_that_is_no_database_is_unavailable(
+        self, url: str, tmp_path: Path, clock: ManualClock, box: SecretBox
+    ) -> None:
+        (tmp_path / "state.db").write_bytes(b"x" * 4096)
+        with pytest.raises(UnavailableError, match="not a database"):
+            await StateStore.open(url, box, clock=clock)
+
+    async def test_first_starts_at_once_agree(
+        self, url: str, clock: ManualClock, box: SecretBox
+    ) -> None:
+        stores = await asyncio.gather(*(StateStore.open(url, box, clock=clock) for _ in range(4)))
+        try:
+            assert {await store.version() for store in stores} == {1}
+        finally:
+            for store in stores:
+                await store.close()
+
+
+async def test_survives_a_restart(
+    store: StateStore, url: str, clock: ManualClock, box: SecretBox
+) -> None:
+    await add(store)
+    again = await StateStore.open(url, box, clock=clock)
+    try:
+        assert await again.snapshot() == await store.snapshot()
+    finally:
+        await again.close()
+
 
 async def test_writers_in_two_processes_do_not_lose_changes(
-    store: StateStore, tmp_path: Path, clock: ManualClock, box: SecretBox
+    store: StateStore, url: str, clock: ManualClock, box: SecretBox
 ) -> None:
-    other = await StateStore.open(sqlite_url(tmp_path / "state.db"), box, clock=clock)
+    other = await StateStore.open(url, box, clock=clock)
     try:
         await asyncio.gather(
             *(
@@ -260,41 +290,11 @@ async def test_writers_in_two_processes_do_not_lose_changes(
         await other.close()
 
 
-async def test_first_starts_at_once_agree(
-    tmp_path: Path, clock: ManualClock, box: SecretBox
-) -> None:
-    url = sqlite_url(tmp_path / "state.db")
-    stores = await asyncio.gather(*(StateStore.open(url, box, clock=clock) for _ in range(4)))
-    try:
-        assert {await store.version() for store in stores} == {1}
-    finally:
-        for store in stores:
-            await store.close()
-
-
 @pytest.mark.parametrize(
-    ("url", "message"),
+    ("given", "message"),
     [("nonsense", "not a database URL"), ("mysql://u:pw@h/d", "mysql is not supported")],
 )
-async def test_unusable_urls(url: str, message: str, clock: ManualClock, box: SecretBox) -> None:
+async def test_unusable_urls(given: str, message: str, clock: ManualClock, box: SecretBox) -> None:
     with pytest.raises(SettingsError, match=message) as caught:
-        await StateStore.open(url, box, clock=clock)
+        await StateStore.open(given, box, clock=clock)
     assert "pw" not in str(caught.value)
-
-
-async def test_a_newer_schema_is_refused(
-    store: StateStore, tmp_path: Path, clock: ManualClock, box: SecretBox
-) -> None:
-    with sqlite3.connect(tmp_path / "state.db") as database:
-        database.execute("UPDATE alembic_version SET version_num = '9999'")
-    database.close()
-    with pytest.raises(SettingsError, match="does not know"):
-        await StateStore.open(sqlite_url(tmp_path / "state.db"), box, clock=clock)
-
-
-async def test_a_file_that_is_no_database_is_unavailable(
-    tmp_path: Path, clock: ManualClock, box: SecretBox
-) -> None:
-    (tmp_path / "state.db").write_bytes(b"x" * 4096)
-    with pytest.raises(UnavailableError, match="not a database"):
-        await StateStore.open(sqlite_url(tmp_path / "state.db"), box, clock=clock)

@@ -1,13 +1,11 @@
 """Retention: who may let what go, and what holds it back."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from proxy.clock import ManualClock
 from proxy.errors import ConflictError, DeniedError, InvalidInputError, NotFoundError
-from proxy.state.database import sqlite_url
 from proxy.state.repository import StateStore
 from proxy.state.retention import DAY, LegalHold, Retentions, holds_over
 from proxy.state.sealing import SecretBox
@@ -16,10 +14,8 @@ MICROS = 1_000_000
 
 
 @pytest.fixture
-async def retentions(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Retentions]:
-    store = await StateStore.open(
-        sqlite_url(tmp_path / "state.db"), SecretBox(bytes(32)), clock=clock
-    )
+async def retentions(url: str, clock: ManualClock) -> AsyncIterator[Retentions]:
+    store = await StateStore.open(url, SecretBox(bytes(32)), clock=clock)
     yield store.retentions
     await store.close()
 

@@ -7,7 +7,6 @@ import pytest
 import structlog.testing
 
 from proxy.clock import ManualClock, SystemClock
-from proxy.state.database import sqlite_url
 from proxy.state.repository import StateStore
 from proxy.state.sealing import SecretBox
 from proxy.state.snapshot import Credential, Snapshot, Usage
@@ -21,11 +20,6 @@ def credential(serial: str, not_after: float) -> Credential:
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return sqlite_url(tmp_path / "state.db")
 
 
 @pytest.fixture
@@ -97,6 +91,7 @@ async def test_ended_credentials_leave_memory(
     assert list((await watcher.refresh()).credentials) == ["long"]
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 async def test_an_unreadable_database_keeps_the_last_state(
     store: StateStore, clock: ManualClock, tmp_path: Path
 ) -> None:

@@ -1,0 +1,112 @@
+"""The state in PostgreSQL: how we connect, who owns its tables, and who may do what with them.
+
+Tables live in schema `kubewitness` and belong to `kubewitness_owner`, which nobody logs in as. A
+proxy works as `kubewitness_state`: it may read and change rows, and no more of them than it needs.
+Roles, tables and grants are made by `kubewitness db upgrade`, never by `serve`.
+"""
+
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from proxy.state import tables
+
+SCHEMA: Final = "kubewitness"
+OWNER: Final = "kubewitness_owner"
+ROLE: Final = "kubewitness_state"
+CHANNEL: Final = "kubewitness_state"
+"""Of NOTIFY; the payload is the version of the state that was committed."""
+REVISIONS: Final = "state_revision"
+"""Alembic's table; the index beside us counts its own versions."""
+CONNECT_SECONDS: Final = 1.0
+"""Until a connection is made or given up: somebody waits, and the next try may meet a better day."""
+LOCK_KEY: Final = 0x6B756265_77697473
+"""Of the advisory lock that serialises upgrades."""
+_POOL: Final = 4
+# Times with a unit, as PostgreSQL reads them. A process that vanished in the middle of a change
+# holds up all others until the server notices, so it must notice soon.
+_SESSION: Final = {
+    "application_name": "kubewitness state",
+    "synchronous_commit": "on",
+    "lock_timeout": "1500ms",
+    "statement_timeout": "20s",
+    "idle_in_transaction_session_timeout": "3s",
+    "tcp_user_timeout": "3s",
+    "timezone": "UTC",
+}
+_GRANTS: Final = {
+    tables.meta.name: "SELECT, UPDATE",
+    tables.clusters.name: "SELECT, INSERT, UPDATE, DELETE",
+    # What was issued stays known, so that a revocation cannot be lost with its row.
+    tables.credentials.name: "SELECT, INSERT, UPDATE",
+}
+_OTHERS: Final = "SELECT, INSERT"
+
+
+def engine(url: URL, *, admin: bool = False) -> AsyncEngine:
+    """An engine for the database at `url`; nothing is opened yet.
+
+    Sessions work as ROLE, which the login must be a member of; with `admin` as the login itself.
+    """
+    session = dict(_SESSION) if admin else _SESSION | {"role": ROLE}
+    return create_async_engine(
+        url.set(drivername="postgresql+asyncpg"),
+        pool_size=_POOL,
+        max_overflow=_POOL,
+        pool_timeout=CONNECT_SECONDS,
+        connect_args={"timeout": CONNECT_SECONDS, "server_settings": session},
+        execution_options={"schema_translate_map": {None: SCHEMA}},
+    )
+
+
+def raw_arguments(url: URL) -> dict[str, Any]:
+    """Arguments of `asyncpg.connect` for a connection outside the pool, with the same session."""
+    dialect = url.set(drivername="postgresql+asyncpg").get_dialect()()
+    found = dict(dialect.create_connect_args(url)[1])
+    settings = _SESSION | {"role": ROLE, "application_name": "kubewitness state listener"}
+    return found | {"timeout": CONNECT_SECONDS, "server_settings": settings}
+
+
+async def begin_upgrade(connection: AsyncConnection) -> None:
+    """In a transaction of an administrator: the roles and the schema, and work as the owner."""
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": LOCK_KEY})
+    for role in (OWNER, ROLE):
+        await connection.execute(text(_CREATE_ROLE.format(role=role)))
+    # An administrator who is no superuser must be a member of the owner to act as it.
+    await connection.execute(text(_JOIN_OWNER))
+    await connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA} AUTHORIZATION {OWNER}"))
+    await connection.execute(text(f"SET LOCAL ROLE {OWNER}"))
+    # Alembic's ALTER TABLE does not know of the translation to our schema.
+    await connection.execute(text(f"SET LOCAL search_path TO {SCHEMA}"))
+
+
+async def grant(connection: AsyncConnection) -> None:
+    """As the owner: what ROLE may do, and nothing else."""
+    await connection.execute(text(f"GRANT USAGE ON SCHEMA {SCHEMA} TO {ROLE}"))
+    rights = {
+        table.name: _GRANTS.get(table.name, _OTHERS) for table in tables.metadata.sorted_tables
+    }
+    for name, may in (rights | {REVISIONS: "SELECT"}).items():
+        table = f"{SCHEMA}.{name}"
+        await connection.execute(text(f"REVOKE ALL ON {table} FROM {ROLE}, PUBLIC"))
+        await connection.execute(text(f"GRANT {may} ON {table} TO {ROLE}"))
+
+
+# Roles belong to the server, so another database's upgrade may make them at the same moment.
+_CREATE_ROLE: Final = """
+DO $$ BEGIN
+  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN
+    CREATE ROLE {role} NOLOGIN;
+  END IF;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+END $$
+"""
+_JOIN_OWNER: Final = f"""
+DO $$ BEGIN
+  IF NOT pg_has_role(current_user, '{OWNER}', 'MEMBER') THEN
+    EXECUTE format('GRANT {OWNER} TO %I', current_user);
+  END IF;
+END $$
+"""
