@@ -18,6 +18,10 @@ _COLUMNS: Final = (
     Column("finding", 20),
     Column("advice", 20, 1),
 )
+_PATIENCE: Final = 5.0
+"""Seconds the health page may take."""
+_MOST: Final = 64 * 1024
+"""Bytes of it that are read."""
 _FORMS: Final = (Format.TABLE, Format.JSON, Format.YAML)
 
 
@@ -42,6 +46,7 @@ def command(
     findings = diagnose(settings, SystemClock())
     data = DataDir(settings.data_dir)
     if data.initialised and data.in_use:
+        findings.append(_audit(settings))
         findings += _clusters(settings)
     items = [
         {"check": item.check, "status": item.status, "message": item.message, "advice": item.advice}
@@ -51,6 +56,33 @@ def command(
     show(form, items, _COLUMNS, rows)
     if any(item.status is Status.FAILED for item in findings):
         raise typer.Exit(1)
+
+
+def _audit(settings: Settings) -> "Finding":
+    """Ask the running proxy's health page whether it can keep the record."""
+    import http.client
+
+    from proxy.runtime.diagnosis import Finding, Status, audit_state
+    from proxy.settings import split_address
+
+    host, port = split_address(settings.metrics)
+    connection = http.client.HTTPConnection(
+        {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host),  # noqa: S104  # ours, from here
+        port,
+        timeout=_PATIENCE,
+    )
+    try:
+        connection.request("GET", "/readyz?verbose")
+        return audit_state(connection.getresponse().read(_MOST).decode("utf-8", "replace"))
+    except (OSError, http.client.HTTPException) as error:
+        return Finding(
+            "audit",
+            Status.WARNING,
+            f"the health page on {settings.metrics} does not answer: {error}",
+            "Give doctor the --metrics address that serve was given.",
+        )
+    finally:
+        connection.close()
 
 
 def _clusters(settings: Settings) -> "list[Finding]":

@@ -4,7 +4,7 @@ Plain HTTP and nothing secret: names of checks, why one fails, and numbers. The 
 kube-apiserver's: one line a check, `[+]` or `[-]`, `?verbose` to see them all, `?exclude=name` to
 leave one out, `/readyz/<name>` for one alone; 503 when any fails.
 What calls can do without (the index) is shown as `[~]` and does not fail the page: taking the
-proxy out of service for it would stop the calls.
+proxy out of service for it would stop the calls. Trouble is shown without `?verbose` too.
 """
 
 import asyncio
@@ -20,7 +20,19 @@ from prometheus_client.exposition import choose_encoder
 CHECK_TIMEOUT: Final = 2.0
 """Seconds a check may take before it counts as failed."""
 
-Probe = Callable[[], str | Awaitable[str]]
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What is wrong with a check."""
+
+    message: str
+    vital: bool = True
+    """Whether the page fails with it."""
+    state: str = "failed"
+    """How the page calls it."""
+
+
+Probe = Callable[[], str | Trouble | Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +44,19 @@ class Check:
     vital: bool = True
     """Whether the page fails with it."""
 
-    async def failure(self) -> str:
-        """What is wrong now, in words; empty when nothing is."""
+    async def trouble(self) -> Trouble | None:
+        """What is wrong now; None when nothing is."""
         try:
             async with asyncio.timeout(CHECK_TIMEOUT):
                 found = self.probe()
-                return await found if inspect.isawaitable(found) else found
+                said = await found if inspect.isawaitable(found) else found
         except TimeoutError:
-            return f"no answer within {CHECK_TIMEOUT:g} s"
+            said = f"no answer within {CHECK_TIMEOUT:g} s"
         except Exception as error:  # noqa: BLE001  # a broken check is a failed check
-            return f"{type(error).__name__}: {error}"
+            said = f"{type(error).__name__}: {error}"
+        if isinstance(said, str):
+            return Trouble(said, self.vital) if said else None
+        return said if said.message else None
 
 
 def health_app(
@@ -69,28 +84,25 @@ def health_app(
 def _page(name: str, checks: tuple[Check, ...]) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def page(request: web.Request) -> web.Response:
         left_out = set(request.query.getall("exclude", []))
-        failures = await asyncio.gather(
-            *(_outcome(check, check.name in left_out) for check in checks)
+        looked = [check for check in checks if check.name not in left_out]
+        found = dict(
+            zip(looked, await asyncio.gather(*(check.trouble() for check in looked)), strict=True)
         )
-        found = list(zip(checks, failures, strict=True))
-        failed = any(failure for check, failure in found if check.vital)
-        if not failed and "verbose" not in request.query:
+        troubles = [trouble for trouble in found.values() if trouble is not None]
+        failed = any(trouble.vital for trouble in troubles)
+        if not troubles and "verbose" not in request.query:
             return web.Response(text="ok\n")
-        lines = [_line(check, failure) for check, failure in found]
+        lines = [_line(check, found.get(check)) for check in checks]
         lines.append(f"{name} check {'failed' if failed else 'passed'}")
         return web.Response(text="\n".join(lines) + "\n", status=503 if failed else 200)
 
     return page
 
 
-def _line(check: Check, failure: str) -> str:
-    if not failure:
+def _line(check: Check, trouble: Trouble | None) -> str:
+    if trouble is None:
         return f"[+]{check.name} ok"
-    return f"[{'-' if check.vital else '~'}]{check.name} failed: {failure}"
-
-
-async def _outcome(check: Check, left_out: bool) -> str:
-    return "" if left_out else await check.failure()
+    return f"[{'-' if trouble.vital else '~'}]{check.name} {trouble.state}: {trouble.message}"
 
 
 def _single(
@@ -103,7 +115,9 @@ def _single(
         if check is None:
             known = ", ".join(by_name)
             return web.Response(text=f"unknown check; {name} has: {known}\n", status=404)
-        failure = await check.failure()
-        return web.Response(text=f"{failure or 'ok'}\n", status=503 if failure else 200)
+        trouble = await check.trouble()
+        if trouble is None:
+            return web.Response(text="ok\n")
+        return web.Response(text=f"{trouble.message}\n", status=503)
 
     return single

@@ -5,11 +5,15 @@ Opened in the order things depend on each other, and closed the other way round.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from proxy.audit.gate import Gate
+import structlog
+
+from proxy.audit.filesystem import require_durable
+from proxy.audit.gate import Gate, Level
+from proxy.audit.space import Space
 from proxy.audit.writer import JournalWriter
 from proxy.clock import Clock
 from proxy.data_dir import DataDir
@@ -24,6 +28,8 @@ from proxy.state.sealing import SecretBox
 from proxy.state.snapshot import Snapshot
 from proxy.upstream.checking import PermissionChecker
 from proxy.upstream.directory import ClusterDirectory
+
+_log = structlog.get_logger(__name__)
 
 MAIN_SLOT: Final = "main"
 """Journal of the process with the control plane, and of the data plane when it has no workers."""
@@ -85,7 +91,7 @@ class Core:
 
     def trouble(self) -> str:
         """Why this process cannot serve calls now; empty when it can."""
-        return self.journal.failure or self.state_failure()
+        return self.gate.failure or self.journal.failure or self.state_failure()
 
     def state_failure(self) -> str:
         """Why the state may be out of date; empty when it is not."""
@@ -102,48 +108,43 @@ async def open_core(
     Raises KubewitnessError saying which part cannot be opened and what to do.
     """
     data = DataDir(settings.data_dir)
-    gate = Gate(clock=clock, metrics=metrics)
-    identity = Identity(settings, data, clock, metrics, issuing=main)
-    box = SecretBox.open(data.state_key)
-    store = await StateStore.open(state_url(settings, data), box, clock=clock)
-    try:
+    doubt = require_durable(data.journal, settings)
+    if doubt and main:
+        _log.warning(doubt)
+    async with AsyncExitStack() as stack:
+        gate = Gate(clock=clock, metrics=metrics)
+        identity = Identity(settings, data, clock, metrics, issuing=main)
+        box = SecretBox.open(data.state_key)
+        store = await StateStore.open(state_url(settings, data), box, clock=clock)
+        stack.push_async_callback(store.close)
         watcher = LeadingWatcher(store, clock=clock)
         journal = await JournalWriter.open(
             data.path, slot, settings.journal, clock=clock, metrics=metrics
         )
+        stack.push_async_callback(journal.close)
         gate.attach(journal.post)
-        try:
-            await watcher.start()
-            directory = ClusterDirectory(store, watcher, settings.upstream, clock=clock)
-            checker = PermissionChecker(
-                directory,
-                watcher,
-                settings.upstream,
-                clock=clock,
-                metrics=metrics,
-                store=store if main else None,
-            )
-            try:
-                await directory.start()
-                checker.start()
-                yield Core(
-                    settings,
-                    data,
-                    clock,
-                    metrics,
-                    gate,
-                    journal,
-                    store,
-                    watcher,
-                    directory,
-                    identity,
-                )
-            finally:
-                await checker.close()
-                await directory.close()
-                await watcher.close()
-        finally:
-            gate.close()
-            await journal.close()
-    finally:
-        await store.close()
+        journal.on_state(lambda level, cause: gate.report("journal", Level(level), cause))
+        stack.callback(gate.close)
+        if main:
+            # The volume is the same for every worker: once is enough to watch it.
+            space = Space(data.journal, gate, clock=clock, metrics=metrics)
+            stack.push_async_callback(space.close)
+            await space.start()
+        stack.push_async_callback(watcher.close)
+        await watcher.start()
+        directory = ClusterDirectory(store, watcher, settings.upstream, clock=clock)
+        checker = PermissionChecker(
+            directory,
+            watcher,
+            settings.upstream,
+            clock=clock,
+            metrics=metrics,
+            store=store if main else None,
+        )
+        stack.push_async_callback(directory.close)
+        await directory.start()
+        stack.push_async_callback(checker.close)
+        checker.start()
+        yield Core(
+            settings, data, clock, metrics, gate, journal, store, watcher, directory, identity
+        )

@@ -4,7 +4,7 @@ It only reads, also while `serve` runs.
 """
 
 import os
-import shutil
+import re
 import socket
 import stat
 from collections.abc import Callable, Iterator
@@ -14,17 +14,25 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from proxy.audit.filesystem import filesystem, require_durable
 from proxy.audit.journal import intact, read_batch, read_header, segments
+from proxy.audit.space import STEPS, room
 from proxy.clock import Clock
 from proxy.data_dir import DataDir
-from proxy.errors import KubewitnessError
+from proxy.errors import KubewitnessError, SettingsError
 from proxy.pki.authorities import read_certificates
 from proxy.settings import Settings, split_address
 
 _LEAST_FREE: Final = 1 << 30
 """Bytes; below a GiB the record may fill the disk within hours."""
-_MEMORY: Final = frozenset({"tmpfs", "ramfs"})
-_DOUBTFUL: Final = frozenset({"overlay", "nfs", "nfs4", "cifs", "9p", "fuse"})
+_ADVICE: Final = (
+    (("no space", "quota", "fills its disk"), "Make room on the journal's volume, or enlarge it."),
+    (("database", "postgres", "index"), "See that PostgreSQL runs and is reached."),
+    (("read-only", "input/output"), "Look at the disk (dmesg) and its mount."),
+    (("replaced", "deleted", "removed", "truncated"), "Find out who touched the journal's files."),
+    (("has not confirmed", "wait for the disk"), "The disk is slow or hangs; look at its load."),
+)
+"""Words in a cause, and what to do about it."""
 _SOON: Final = timedelta(days=7).total_seconds()
 
 
@@ -57,7 +65,7 @@ def diagnose(settings: Settings, clock: Clock) -> list[Finding]:
         return findings
     checks: tuple[tuple[str, Callable[[], Results]], ...] = (
         ("permissions", lambda: _permissions(data)),
-        ("disk", lambda: _disk(data)),
+        ("disk", lambda: _disk(settings, data)),
         ("certificates", lambda: _certificates(settings, data, clock)),
         ("journal", lambda: _journal(data)),
         ("addresses", lambda: _addresses(settings, data)),
@@ -113,52 +121,28 @@ def _secret_files(data: DataDir) -> Iterator[Path]:
     yield from (path for path in (data.admin_context, data.state_database) if path.exists())
 
 
-def _disk(data: DataDir) -> Results:
-    kind = filesystem(data.journal)
-    if kind in _MEMORY:
-        yield Finding(
-            "filesystem",
-            Status.FAILED,
-            f"{data.journal} is on {kind}: the record is gone with the next restart",
-            "Move the data directory to a disk.",
-        )
-    elif kind.split(".")[0] in _DOUBTFUL:
-        yield Finding(
-            "filesystem",
-            Status.WARNING,
-            f"{data.journal} is on {kind}, where a sync may not mean what it says",
-            "Use a local disk (ext4, xfs), or a volume mounted for it.",
-        )
+def _disk(settings: Settings, data: DataDir) -> Results:
+    try:
+        doubt = require_durable(data.journal, settings)
+    except SettingsError as error:
+        yield Finding("filesystem", Status.FAILED, error.message, error.hint)
     else:
-        yield Finding("filesystem", Status.OK, f"journal on {kind or 'an unknown filesystem'}")
-    free = shutil.disk_usage(data.journal).free
-    text = f"{free / (1 << 30):.1f} GiB free"
-    if free < _LEAST_FREE:
+        kind = filesystem(data.journal) or "an unknown filesystem"
+        if doubt:
+            better = "The settings allow it; a local disk (ext4, xfs) or a volume is better."
+            yield Finding("filesystem", Status.WARNING, doubt, better)
+        else:
+            yield Finding("filesystem", Status.OK, f"journal on {kind}")
+    found = room(os.statvfs(data.journal))
+    if found.ratio < STEPS[0] or found.free < _LEAST_FREE:
         yield Finding(
             "disk-space",
             Status.WARNING,
-            text,
+            found.words,
             "When the disk is full, calls are refused. Make room or enlarge it.",
         )
     else:
-        yield Finding("disk-space", Status.OK, text)
-
-
-def filesystem(path: Path) -> str:
-    """The type of the filesystem `path` is on; empty where the kernel does not say."""
-    best, kind = -1, ""
-    resolved = path.resolve()
-    try:
-        lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    for line in lines:
-        mount, _, details = line.partition(" - ")
-        # proc(5): spaces in a mount point stand as \040.
-        point = Path(mount.split()[4].replace("\\040", " "))
-        if resolved.is_relative_to(point) and len(point.parts) >= best:
-            best, kind = len(point.parts), details.split()[0]
-    return kind
+        yield Finding("disk-space", Status.OK, found.words)
 
 
 def _certificates(settings: Settings, data: DataDir, clock: Clock) -> Results:
@@ -228,6 +212,28 @@ def _addresses(settings: Settings, data: DataDir) -> Results:
             )
         else:
             yield Finding(f"address-{name}", Status.OK, f"{address} is free")
+
+
+def audit_state(page: str) -> Finding:
+    """What the health page of a running proxy says of its record."""
+    found = re.search(r"^\[(.)\]audit (\w+)(?:: )?(.*)$", page, re.MULTILINE)
+    if found is None:
+        return Finding("audit", Status.WARNING, "the health page says nothing of the record")
+    mark, state, cause = found.groups()
+    if mark == "+":
+        return Finding("audit", Status.OK, "ok: every call is recorded")
+    status, means = (
+        (Status.FAILED, "calls are refused") if mark == "-" else (Status.WARNING, "calls go on")
+    )
+    return Finding("audit", status, f"{state}, {means}: {cause}", _advice(cause.lower()))
+
+
+def _advice(cause: str) -> str:
+    """What to do about the cause of an audit state."""
+    for words, advice in _ADVICE:
+        if any(word in cause for word in words):
+            return f"{advice} It heals by itself, without a restart."
+    return "The log of serve says more. It heals by itself, without a restart."
 
 
 def _try_bind(address: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from proxy.audit.gate import Level
 from proxy.clock import Clock
 from proxy.errors import UnavailableError
 from proxy.runtime.essential import Essentials
@@ -59,6 +60,10 @@ class Fleet:
     def failure(self) -> str:
         """What is wrong with any of them; empty when nothing is."""
         return "; ".join(filter(None, (worker.failure() for worker in self._workers)))
+
+    def audit(self) -> list[tuple[Level, str]]:
+        """The audit state of each, and why."""
+        return [worker.audit() for worker in self._workers]
 
     async def stop(self, now: asyncio.Event) -> None:
         """Drain them all, cut when `now` is set, and wait until they ended."""

@@ -187,7 +187,8 @@ class Server:
         return listener
 
     async def _health(self, core: Core, indexer: AwaitedIndexer) -> None:
-        ready = checks(core, indexer, self._stop, Check("data-plane", self._data_plane_failure))
+        data_plane = Check("data-plane", self._data_plane_failure)
+        ready = checks(core, indexer, self._stop, data_plane, self._fleet.audit)
         listener = WebListener(
             health_app(self._registry, live=[Check("ping", lambda: "")], ready=ready),
             self._metrics_socket,

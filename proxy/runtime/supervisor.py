@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from proxy.audit.gate import Level
 from proxy.clock import Clock
 from proxy.errors import KubewitnessError
 from proxy.settings import Settings
@@ -56,6 +57,7 @@ class Worker:
         self._version = -1
         self._moved = asyncio.Event()
         self._trouble = ""
+        self._audit = Level.OK, ""
         self._stopping = asyncio.Event()
 
     @property
@@ -71,6 +73,10 @@ class Worker:
         if silent > SILENCE:
             return f"{self.slot} has not reported for {silent:.0f} s"
         return f"{self.slot}: {self._trouble}" if self._trouble else ""
+
+    def audit(self) -> tuple[Level, str]:
+        """Its audit state and why, as it last said."""
+        return self._audit
 
     async def run(self) -> None:
         """Keep a process running in the slot until `stop`.
@@ -121,6 +127,8 @@ class Worker:
         """Take one line of its stdout."""
         said = json.loads(line)
         self._trouble = str(said.get("trouble", ""))
+        level, cause = Level[str(said.get("level", "ok")).upper()], str(said.get("cause", ""))
+        self._audit = level, f"{self.slot}: {cause}" if cause else ""
         self._version = int(said.get("version", self._version))
         self._moved.set()
         self._reported_at = self._clock.monotonic()

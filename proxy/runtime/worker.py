@@ -21,6 +21,9 @@ from proxy.tasks import cancel, spawn
 REPORT_INTERVAL: Final = 1.0
 """Seconds between reports to the parent."""
 
+LONGEST: Final = 500
+"""Characters of one cause: a pipe takes a line of a few KiB whole or not at all."""
+
 
 async def work(slot: str, settings: Settings) -> None:
     """Serve calls until asked to stop, or until the parent is gone."""
@@ -29,6 +32,7 @@ async def work(slot: str, settings: Settings) -> None:
     stop = Stop()
     stop.on_signals()
     looks = asyncio.Event()
+    os.set_blocking(sys.stdout.fileno(), False)
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _parent_says, stop, looks)
     metrics = Metrics()
     async with open_core(settings, SystemClock(), metrics, slot=slot, main=False) as core:
@@ -57,10 +61,9 @@ async def drain(plane: DataPlane, timeout: float, stop: Stop) -> None:
 
 
 async def _report(core: Core, looks: asyncio.Event) -> None:
+    core.gate.listen(lambda change: _say(core))
     while True:
-        said = {"trouble": core.trouble(), "version": core.watcher.current.version}
-        # A pipe that takes a line a second; a parent that does not read it is gone soon.
-        os.write(sys.stdout.fileno(), json.dumps(said).encode() + b"\n")
+        _say(core)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(REPORT_INTERVAL):
                 await looks.wait()
@@ -69,6 +72,19 @@ async def _report(core: Core, looks: asyncio.Event) -> None:
             with contextlib.suppress(UnavailableError):  # reported as trouble when it lasts
                 await core.watcher.refresh()
             await core.settled()
+
+
+def _say(core: Core) -> None:
+    """One line to the parent: every second, and at once when the audit state changes."""
+    said = {
+        "trouble": core.trouble()[:LONGEST],
+        "version": core.watcher.current.version,
+        "level": core.gate.level.word,
+        "cause": core.gate.cause[:LONGEST],
+    }
+    # A parent that does not read must not stop us; one that is gone shows at stdin.
+    with contextlib.suppress(BlockingIOError, BrokenPipeError):
+        os.write(sys.stdout.fileno(), json.dumps(said).encode() + b"\n")
 
 
 def _parent_says(stop: Stop, looks: asyncio.Event) -> None:

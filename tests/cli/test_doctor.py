@@ -46,8 +46,19 @@ def test_forms_that_make_no_sense_are_refused(settings, capsys):
 
 
 def test_a_running_proxy_is_asked_for_its_clusters(settings, start, capsys):
+    process = start("serve", *free(settings))
+    process.wait_for("kubewitness is ready")
+    metrics = process.wait_for(r"http://([\d.:]+)/metrics")[1]
+    assert run(["doctor", *free(settings), "--metrics", metrics, "-o", "json"]) == 0
+    findings = {item["check"]: item for item in json.loads(capsys.readouterr().out)}
+    assert findings["audit"]["message"] == "ok: every call is recorded"
+    assert findings["serve"]["message"] == "serve is running on this directory"
+    assert findings["control-plane"]["status"] == "ok"
+
+
+def test_a_running_proxy_whose_health_page_is_elsewhere(settings, start, capsys):
     start("serve", *free(settings)).wait_for("kubewitness is ready")
     assert run(["doctor", *free(settings), "-o", "json"]) == 0
     findings = {item["check"]: item for item in json.loads(capsys.readouterr().out)}
-    assert findings["serve"]["message"] == "serve is running on this directory"
-    assert findings["control-plane"]["status"] == "ok"
+    assert findings["audit"]["status"] == "warning"
+    assert "--metrics" in findings["audit"]["advice"]

@@ -7,7 +7,7 @@ from aiohttp import ClientSession, web
 from prometheus_client import CollectorRegistry, Counter
 
 from proxy.control import health
-from proxy.control.health import Check, health_app
+from proxy.control.health import Check, Trouble, health_app
 
 
 async def slow() -> str:
@@ -51,6 +51,9 @@ async def get():
 OK = Check("ok", lambda: "")
 BAD = Check("bad", lambda: "disk full")
 MINOR = Check("minor", lambda: "behind", vital=False)
+CLOSED = Check("audit", lambda: Trouble("disk full", state="closed"))
+DEGRADED = Check("audit", lambda: Trouble("4 % free", vital=False, state="degraded"))
+FINE = Check("audit", lambda: Trouble(""))
 
 
 @pytest.mark.parametrize("page", ["livez", "readyz"])
@@ -62,7 +65,12 @@ MINOR = Check("minor", lambda: "behind", vital=False)
         ("", [OK, BAD], 503, "[+]ok ok\n[-]bad failed: disk full\n{page} check failed\n"),
         ("?exclude=bad", [OK, BAD], 200, "ok\n"),
         ("", [Check("b", broken)], 503, "[-]b failed: ValueError: oops\n{page} check failed\n"),
-        ("", [OK, MINOR], 200, "ok\n"),
+        ("", [OK, MINOR], 200, "[+]ok ok\n[~]minor failed: behind\n{page} check passed\n"),
+        ("?exclude=minor", [OK, MINOR], 200, "ok\n"),
+        ("", [CLOSED], 503, "[-]audit closed: disk full\n{page} check failed\n"),
+        ("", [DEGRADED], 200, "[~]audit degraded: 4 % free\n{page} check passed\n"),
+        ("", [FINE], 200, "ok\n"),
+        ("/audit", [CLOSED], 503, "disk full\n"),
         ("?verbose", [MINOR], 200, "[~]minor failed: behind\n{page} check passed\n"),
         ("/bad", [OK, BAD], 503, "disk full\n"),
         ("/ok", [OK, BAD], 200, "ok\n"),

@@ -88,7 +88,11 @@ def serve(directory: Path) -> Iterator[Proxy]:
     command = [sys.executable, "-m", "proxy", "serve", "--data-dir", str(proxy.data_dir)]
     log = directory / "serve.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        # The tests' directory may be in memory or in a container's layer.
+        environment = {**os.environ, "KUBEWITNESS_JOURNAL_UNSAFE_FILESYSTEM": "allow"}
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env=environment
+        )
     try:
         _wait_ready(proxy, process, log)
         yield proxy

@@ -18,6 +18,8 @@ from proxy.runtime.process import Stop
 from proxy.runtime.serve import Started, serve
 from proxy.settings import Settings, load
 
+ANYWHERE = {"KUBEWITNESS_JOURNAL_UNSAFE_FILESYSTEM": "allow"}
+"""The tests' directory may be in memory or in a container's layer."""
 READY = 30.0
 """Seconds a process may take to be ready on a busy machine."""
 
@@ -38,6 +40,8 @@ def initialised(path: Path, **flags: object) -> Settings:
             "control": "127.0.0.1:0",
             "metrics": "127.0.0.1:0",
             "drain_timeout": 2.0,
+            # The tests' directory may be in memory or in a container's layer.
+            "journal": {"unsafe_filesystem": "allow"},
             **flags,
         }
     )
@@ -86,7 +90,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, **environment, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, **ANYWHERE, **environment, "PYTHONUNBUFFERED": "1"},
         )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()

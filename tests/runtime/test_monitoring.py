@@ -2,13 +2,14 @@
 
 import pytest
 
+from proxy.audit.gate import Level
 from proxy.audit.sqlite import SqliteIndex
 from proxy.clock import ManualClock, SystemClock
-from proxy.control.health import Check
+from proxy.control.health import Check, Trouble
 from proxy.metrics import Metrics
 from proxy.runtime.core import MAIN_SLOT, open_core
 from proxy.runtime.indexing import AwaitedIndexer
-from proxy.runtime.monitoring import checks, shared_registry
+from proxy.runtime.monitoring import audit_trouble, checks, shared_registry
 from proxy.runtime.process import Stop
 
 
@@ -20,8 +21,9 @@ async def parts(settings, tmp_path):
         indexer = AwaitedIndexer(core.data.journal, index, clock=clock, metrics=Metrics())
         stop = Stop()
         plane: list[str] = [""]
-        found = checks(core, indexer, stop, Check("data-plane", lambda: plane[0]))
-        yield core, clock, stop, plane, {check.name: check for check in found}
+        workers: list[tuple[Level, str]] = [(Level.OK, "")]
+        found = checks(core, indexer, stop, Check("data-plane", lambda: plane[0]), lambda: workers)
+        yield core, clock, stop, plane, workers, {check.name: check for check in found}
     await index.close()
 
 
@@ -30,6 +32,9 @@ async def parts(settings, tmp_path):
     [
         (None, set()),
         ("stop", {"shutdown"}),
+        ("gate", {"audit"}),
+        ("low", {"audit"}),
+        ("worker", {"audit"}),
         ("journal", {"journal"}),
         ("plane", {"data-plane"}),
         ("hour", {"state", "index"}),
@@ -37,10 +42,16 @@ async def parts(settings, tmp_path):
     ],
 )
 async def test_each_check_fails_for_its_own_reason(parts, trouble, failing):
-    core, clock, stop, plane, found = parts
+    core, clock, stop, plane, workers, found = parts
     match trouble:
         case "stop":
             stop.ask("test")
+        case "gate":
+            core.gate.report("journal", Level.CLOSED, "disk full")
+        case "low":
+            core.gate.report("space", Level.DEGRADED, "4 % free")
+        case "worker":
+            workers.append((Level.CLOSED, "worker-1: disk full"))
         case "journal":
             await core.journal.close()
         case "plane":
@@ -51,13 +62,32 @@ async def test_each_check_fails_for_its_own_reason(parts, trouble, failing):
         case "year":
             await core.watcher.close()
             clock.advance(366 * 86_400)
-    failures = {name for name, check in found.items() if await check.failure()}
+    failures = {name for name, check in found.items() if await check.trouble()}
     assert failures == failing
 
 
 def test_only_the_index_is_not_vital(parts):
     found = parts[-1]
     assert {name for name, check in found.items() if not check.vital} == {"index"}
+
+
+@pytest.mark.parametrize(
+    ("states", "trouble"),
+    [
+        ([(Level.OK, "")], Trouble("", vital=False, state="ok")),
+        ([(Level.DEGRADED, "4 %")], Trouble("4 %", vital=False, state="degraded")),
+        (
+            [(Level.DEGRADED, "4 %"), (Level.CLOSED, "worker-1: full"), (Level.OK, "")],
+            Trouble("worker-1: full", vital=True, state="closed"),
+        ),
+        (
+            [(Level.CLOSED, "a"), (Level.CLOSED, "b"), (Level.CLOSED, "a")],
+            Trouble("a; b", vital=True, state="closed"),
+        ),
+    ],
+)
+def test_the_worst_process_counts(states, trouble):
+    assert audit_trouble(states) == trouble
 
 
 def test_the_shared_page_says_which_version_runs(tmp_path):

@@ -34,7 +34,7 @@ async def test_a_proxy_is_ready_and_says_where_it_listens(settings):
         names = [line[3:].split()[0] for line in text.splitlines()[:-1]]
         assert (status, names) == (
             200,
-            ["shutdown", "journal", "state", "index", "certificate", "data-plane"],
+            ["shutdown", "audit", "journal", "state", "index", "certificate", "data-plane"],
         )
         _, metrics = await page(started.metrics, "/metrics")
         assert 'kubewitness_build_info{version="' in metrics

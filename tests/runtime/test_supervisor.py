@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.audit.gate import Level
 from proxy.clock import ManualClock
 from proxy.data_dir import DataDir
 from proxy.runtime.slots import unsealed
@@ -147,3 +148,18 @@ def test_what_is_wrong_with_a_worker(settings, reports, silence, failure):
         worker.report(json.dumps({"trouble": trouble}).encode())
     clock.advance(silence)
     assert worker.failure() == failure
+
+
+@pytest.mark.parametrize(
+    ("report", "state"),
+    [
+        ({"trouble": ""}, (Level.OK, "")),
+        ({"level": "ok", "cause": ""}, (Level.OK, "")),
+        ({"level": "closed", "cause": "disk full"}, (Level.CLOSED, "worker-1: disk full")),
+        ({"level": "degraded", "cause": "4 % free"}, (Level.DEGRADED, "worker-1: 4 % free")),
+    ],
+)
+def test_the_audit_state_of_a_worker(settings, report, state):
+    worker = Worker("worker-1", settings, ManualClock(), lambda pid: None)
+    worker.report(json.dumps(report).encode())
+    assert worker.audit() == state
