@@ -7,7 +7,7 @@ Roles, tables and grants are made by `kubewitness db upgrade`, never by `serve`.
 
 from typing import Any, Final
 
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -51,7 +51,7 @@ def engine(url: URL, *, admin: bool = False) -> AsyncEngine:
     Sessions work as ROLE, which the login must be a member of; with `admin` as the login itself.
     """
     session = dict(_SESSION) if admin else _SESSION | {"role": ROLE}
-    return create_async_engine(
+    made = create_async_engine(
         url.set(drivername="postgresql+asyncpg"),
         pool_size=_POOL,
         max_overflow=_POOL,
@@ -59,6 +59,13 @@ def engine(url: URL, *, admin: bool = False) -> AsyncEngine:
         connect_args={"timeout": CONNECT_SECONDS, "server_settings": session},
         execution_options={"schema_translate_map": {None: SCHEMA}},
     )
+    event.listen(made.sync_engine, "close", _cut)
+    return made
+
+
+def _cut(connection: Any, _record: object) -> None:  # noqa: ANN401  # the driver's, adapted
+    # The polite way out waits for an answer, which a server that went away never gives.
+    connection.driver_connection.terminate()
 
 
 def raw_arguments(url: URL) -> dict[str, Any]:
