@@ -15,7 +15,8 @@ exact bytes of the batch's record lines. A seal says that the writer closed in g
 
 A segment may begin with records that its predecessor holds too: after a failed sync the batch is
 written again, byte for byte, to a new segment. A header's `firstSeq` therefore overrules whatever
-the segment before it holds from that sequence on.
+the segment before it holds from that sequence on. A header with `replaces` says more: the segment
+holds all records of the segment of that number, whose name now belongs to somebody else's file.
 """
 
 import hashlib
@@ -57,7 +58,14 @@ class SegmentName(NamedTuple):
         return f"{self.epoch:06}-{self.number:06}.jsonl"
 
 
-class Header(msgspec.Struct, frozen=True, rename="camel", tag_field="kind", tag="JournalHeader"):
+class Header(
+    msgspec.Struct,
+    frozen=True,
+    rename="camel",
+    omit_defaults=True,
+    tag_field="kind",
+    tag="JournalHeader",
+):
     """The first line of a segment."""
 
     version: int
@@ -67,6 +75,8 @@ class Header(msgspec.Struct, frozen=True, rename="camel", tag_field="kind", tag=
     first_seq: int
     prev: str
     opened_at: str
+    replaces: int = 0
+    """Number of the segment whose records this one holds, because another file took its place."""
 
 
 class Trailer(msgspec.Struct, frozen=True, tag_field="kind", tag="Batch"):
@@ -193,6 +203,13 @@ def intact(data: bytes, found: Found) -> bool:
     """Whether the batch's bytes are those its trailer was made for."""
     records = memoryview(data)[found.start : found.end]
     return digest(found.trailer.prev, records) == found.trailer.sha256
+
+
+def sound(data: bytes, position: int) -> int:
+    """Where the intact batches from `position` on end."""
+    while (found := read_batch(data, position)) is not None and intact(data, found):
+        position = found.next
+    return position
 
 
 def read_seal(data: bytes, position: int) -> Seal | None:

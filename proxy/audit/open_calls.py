@@ -5,6 +5,7 @@ what `proxy.audit.event.stage` writes, stage and audit id stand at fixed places 
 looks different there is decoded after all. Pure.
 """
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -56,6 +57,8 @@ class Skimmed(NamedTuple):
 
     batches: int
     last: Trailer | None
+    next_seq: int
+    """The sequence of the record that follows."""
 
 
 class OpenCalls:
@@ -65,8 +68,13 @@ class OpenCalls:
         self.lines: dict[bytes, bytes] = {}
         """Audit id → the line of the intent."""
 
+    def restore(self, lines: Iterable[bytes]) -> None:
+        """Begin with the calls of these intents open."""
+        for line in lines:
+            self.lines[_decode_stub(line).audit_id.encode()] = line
+
     def skim(self, data: bytes, start: int, end: int, first: int) -> Skimmed:
-        """Read the batches in `data` from `start` to `end`; the first record should be `first`.
+        """Read the lines in `data` from `start` to `end`; the first record should be `first`.
 
         Raises CorruptJournalError when the sequence is not dense or a line is not one of ours.
         """
@@ -99,7 +107,7 @@ class OpenCalls:
             start = find(b"\n", start) + 1
         for audit_id, where in begun.items():
             lines[audit_id] = data[where : find(b"\n", where)]
-        return Skimmed(batches, last)
+        return Skimmed(batches, last, seq)
 
     def _look(self, data: bytes, start: int, body: int, begun: dict[bytes, int]) -> None:
         """Decode the line at `start`, unless it plainly opens and closes nothing."""

@@ -5,17 +5,18 @@ unfinished. That is cut. Damage in front of something whole is not a tail, and w
 on it. Records that are missing altogether (a segment was deleted) are reported, not invented.
 
 The first batch of an epoch closes every call the epochs before it left open and says what was
-found, so only the epochs since the last one that has a batch need to be read, and a sealed one
-not even that.
+found, so only the epochs since the last one that has a batch need to be read, from its newest
+bookmark on (`proxy.audit.bookmark`), and a sealed one not even that.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Final
 
+from proxy.audit.bookmark import bookmarks, decode, file_name
 from proxy.audit.event import (
     CloseReason,
     Progress,
@@ -34,16 +35,18 @@ from proxy.audit.journal import (
     intact,
     intact_after,
     last_batch,
-    read_batch,
+    last_trailer,
     read_header,
     read_seal,
     sealed,
     segments,
+    sound,
 )
 from proxy.audit.open_calls import OpenCalls
 from proxy.audit.storage import Storage
 from proxy.clock import rfc3339
 
+_FIRST_LINE: Final = 4096
 _PIECE: Final = 8 * 1024 * 1024
 """Bytes of an older segment read at a time."""
 
@@ -71,14 +74,15 @@ def recover(storage: Storage, directory: Path, writer: str) -> Recovered:
     Raises CorruptJournalError when it is damaged or another writer's, OSError when it cannot be
     read or cut.
     """
-    found = segments(storage.names(directory))
+    listed = storage.names(directory)
+    found, marks = segments(listed), bookmarks(listed)
     result = Recovered()
     if not found:
         return result
     result.epoch = found[-1].epoch + 1
     by_epoch = [list(group) for _, group in groupby(found, key=lambda name: name.epoch)]
     for names in reversed(by_epoch):
-        scan = _Scan(storage, directory, writer, result)
+        scan = _Scan(storage, directory, writer, result, marks)
         scan.epoch(names)
         if scan.batches:
             break
@@ -121,11 +125,19 @@ def interrupted(line: bytes, now: float) -> bytes:
 class _Scan:
     """One epoch being read, oldest segment first."""
 
-    def __init__(self, storage: Storage, directory: Path, writer: str, result: Recovered) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        directory: Path,
+        writer: str,
+        result: Recovered,
+        marks: list[SegmentName],
+    ) -> None:
         self._storage = storage
         self._directory = directory
         self._writer = writer
         self._result = result
+        self._marks = marks
         self._open = OpenCalls()
         result.open_calls = self._open.lines
         self.batches = 0
@@ -134,9 +146,9 @@ class _Scan:
     def epoch(self, names: list[SegmentName]) -> None:
         result = self._result
         names, newest = self._written(names)
-        if sealed(newest):
-            names = names[-1:]  # nothing is open, so nothing before it is needed
-        for name in names[:-1]:
+        # With a seal nothing is open, so nothing before it is needed.
+        names = names[-1:] if sealed(newest) else self._resume(names)
+        for name in self._ours(names)[:-1]:
             path = self._directory / str(name)
             with _located(path):
                 self._older(path)
@@ -157,8 +169,61 @@ class _Scan:
                     return names, data
                 _not_damaged(data)
             self._result.clean = False
+            self._empty(path, len(data))
             names.pop()
         return names, b""
+
+    def _empty(self, path: Path, size: int) -> None:
+        """Give back the space of a segment that was only begun; its name stays used."""
+        if size:
+            file = self._storage.open(path)
+            try:
+                file.truncate(0)
+            finally:
+                file.close()
+
+    def _resume(self, names: list[SegmentName]) -> list[SegmentName]:
+        """Begin at the newest bookmark that fits; returns the segments that are left to read."""
+        for name in reversed(self._marks):
+            if name not in names[:-1]:
+                continue
+            after = names.index(name) + 1
+            mark = decode(self._storage.read(self._directory / file_name(name)))
+            header = self._header(names[after])
+            if mark is None or header is None or mark.writer != self._writer or mark.name != name:
+                continue
+            if (header.first_seq, header.prev) == (mark.seq + 1, mark.sha256):
+                self._gaps(names[: after + 1])
+                self._open.restore(mark.lines)
+                self.batches, self._last = 1, mark.seq
+                return names[after:]
+        return names
+
+    def _gaps(self, names: list[SegmentName]) -> None:
+        """Report what is missing between segments that are not read, as their numbers show it."""
+        for name, following in pairwise(names):
+            if following.number == name.number + 1:
+                continue
+            path = self._directory / str(name)
+            start = max(0, self._storage.size(path) - _PIECE)
+            trailer = last_trailer(self._storage.read(path, start))
+            header = self._header(following)
+            if trailer is not None and header is not None and trailer.last + 1 < header.first_seq:
+                self._result.missing.append((trailer.last + 1, header.first_seq - 1))
+
+    def _ours(self, names: list[SegmentName]) -> list[SegmentName]:
+        """Without those that a later one replaces: what stands there is somebody else's."""
+        headers = [self._header(name) for name in names[1:]]
+        replaced = {header.replaces for header in headers if header is not None}
+        return [name for name in names if name.number not in replaced]
+
+    def _header(self, name: SegmentName) -> Header | None:
+        """The header of a segment, or None when it has none that can be read."""
+        try:
+            read = read_header(self._storage.read(self._directory / str(name), 0, _FIRST_LINE))
+        except CorruptJournalError:
+            return None
+        return read[0] if read is not None else None
 
     def _older(self, path: Path) -> None:
         """Read a segment that another follows, piece by piece: fresh memory is slower to get."""
@@ -188,7 +253,7 @@ class _Scan:
             return
         header, position = read
         self._continue(header)
-        end = _sound(data, position)
+        end = sound(data, position)
         self._skim(data, position, end)
         seal = read_seal(data, end)
         if seal is not None and seal.seq == self._last:
@@ -239,15 +304,8 @@ class _Scan:
         self._storage.sync_directory(self._directory)
 
 
-def _sound(data: bytes, position: int) -> int:
-    """Where the intact batches from `position` on end."""
-    while (found := read_batch(data, position)) is not None and intact(data, found):
-        position = found.next
-    return position
-
-
 def _rewritten(data: bytes, position: int) -> int:
-    """The same, of a segment that was followed by another: only its last batch can be torn."""
+    """Where the intact batches end, in a segment that was followed by another: only its last batch can be torn."""
     found = last_batch(data)
     if found is None:
         return position

@@ -25,10 +25,21 @@ class Waiting:
         self._futures: list[Future[int] | None] = []
         self._sent: list[Future[int] | None] = []
         self._size = 0
+        self._sent_size = 0
         self.queued = 0
         """Records ever queued."""
         self.settled = 0
         """Of them, those that are durable."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that was queued is durable."""
+        return self.settled == self.queued
+
+    @property
+    def size(self) -> int:
+        """Bytes that are not durable yet."""
+        return self._size + self._sent_size
 
     def put(self, body: bytes, future: Future[int] | None) -> None:
         """Queue one record. Raises JournalUnavailableError when there is no room."""
@@ -54,19 +65,19 @@ class Waiting:
         """The bodies of the next batch: all that is queued, or as much as a batch may hold."""
         bodies, futures = self.bodies, self._futures
         if len(bodies) <= BATCH_RECORDS and self._size <= BATCH_BYTES:
-            self.bodies, self._futures, self._size = [], [], 0
-            self._sent = futures
+            self.bodies, self._futures = [], []
+            self._sent, self._sent_size, self._size = futures, self._size, 0
             return bodies
         sizes = accumulate(map(len, bodies[:BATCH_RECORDS]))
         count = 1 + sum(size < BATCH_BYTES for size in islice(sizes, BATCH_RECORDS - 1))
         self.bodies, self._futures = bodies[count:], futures[count:]
-        self._size = sum(map(len, self.bodies))
-        self._sent = futures[:count]
+        total, self._size = self._size, sum(map(len, self.bodies))
+        self._sent, self._sent_size = futures[:count], total - self._size
         return bodies[:count]
 
     def release(self, first: int) -> int:
         """The batch that was taken is durable, from sequence `first` on; returns its length."""
-        futures, self._sent = self._sent, []
+        futures, self._sent, self._sent_size = self._sent, [], 0
         for seq, future in enumerate(futures, first):
             if future is not None and not future.done():
                 future.set_result(seq)

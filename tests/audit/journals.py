@@ -57,7 +57,10 @@ class FaultyFile:
 
 
 class FaultyStorage(FileStorage):
-    """Real files; `fail` names the operations that raise, `hold` stops syncs while cleared."""
+    """Real files; `fail` names the operations that raise, `hold` stops syncs while cleared.
+
+    Files are numbered in the order they were made, whatever they are called.
+    """
 
     def __init__(self) -> None:
         self.fail: dict[str, OSError] = {}
@@ -67,6 +70,7 @@ class FaultyStorage(FileStorage):
         self.hold.set()
         self.waiting = threading.Event()
         self._files = 0
+        self._numbers: dict[Path, int] = {}
 
     def happen(self, what: str, number: int) -> None:
         self.log.append((what, number))
@@ -78,13 +82,24 @@ class FaultyStorage(FileStorage):
                 raise self.fail[key]
 
     def create(self, path: Path, size: int) -> SegmentFile:
+        self.happen("create", self._files + 1)
+        inner = super().create(path, size)
         self._files += 1
-        self.happen("create", self._files)
-        return FaultyFile(super().create(path, size), self, self._files)
+        self._numbers[path] = self._files
+        return FaultyFile(inner, self, self._files)
+
+    def open(self, path: Path) -> SegmentFile:
+        self.happen("open", self._numbers.get(path, 0))
+        return FaultyFile(super().open(path), self, self._numbers.get(path, 0))
+
+    def rename(self, source: Path, target: Path) -> None:
+        self.happen("rename", self._numbers.get(source, 0))
+        super().rename(source, target)
+        self._numbers[target] = self._numbers.pop(source, 0)
 
 
 def settings(**given: float) -> Journal:
-    return Journal(**{"segment_bytes": 64 * 1024, **given})  # type: ignore[arg-type]
+    return Journal(**{"segment_bytes": 64 * 1024, "reserve_bytes": 0, **given})  # type: ignore[arg-type]
 
 
 @asynccontextmanager
