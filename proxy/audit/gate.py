@@ -30,6 +30,8 @@ BURST: Final = 6
 """Changes that are recorded one by one; further ones wait for `REFILL`."""
 REFILL: Final = 10.0
 """Seconds after which one more change may be recorded by itself."""
+JOURNAL: Final = "journal"
+"""The source that is this process's journal; the others are `space` and `database`."""
 _RETRY: Final = 0.25
 """Seconds between attempts to hand the journal an event that it had no room for."""
 _MOST_KEPT: Final = 256
@@ -63,6 +65,8 @@ class Change:
     """How long the former state lasted."""
     count: int = 1
     """Changes that this one stands for."""
+    refused: int = 0
+    """Calls that were refused meanwhile for want of a record."""
 
 
 class Gate:
@@ -75,6 +79,7 @@ class Gate:
         self._level = Level.OK
         self._cause = ""
         self._failure = ""
+        self._refused = 0
         self._since = clock.monotonic()
         self._listeners: list[Callable[[Change], None]] = []
         # What was told last, and what has happened since: a flapping source is summed up.
@@ -101,6 +106,15 @@ class Gate:
     def failure(self) -> str:
         """Why calls are refused; empty unless the gate is closed."""
         return self._failure
+
+    @property
+    def closed_by(self) -> tuple[str, ...]:
+        """The sources for which calls are refused."""
+        return tuple(name for name, (level, _) in self._reports.items() if level is Level.CLOSED)
+
+    def count_refused(self) -> None:
+        """One more call was refused: nothing was forwarded, and it may not be on record."""
+        self._refused += 1
 
     def report(self, source: str, level: Level, cause: str = "") -> None:
         """Say how `source` is. Telling the same twice is nothing new; `Level.OK` clears it."""
@@ -152,7 +166,8 @@ class Gate:
         self._metrics.audit_state.set(level)
         now = self._clock.monotonic()
         seconds, self._since = now - self._since, now
-        change = Change(former, level, self._cause or cause, source, seconds)
+        refused, self._refused = self._refused, 0
+        change = Change(former, level, self._cause or cause, source, seconds, refused=refused)
         for listener in self._listeners:
             listener(change)
         self._note(change)
@@ -191,7 +206,8 @@ class Gate:
             cause=change.cause,
             source=change.source,
             seconds=round(change.seconds, 3),
-            changes=change.count,
+            **({"changes": change.count} if change.count > 1 else {}),
+            **({"refused_calls": change.refused} if change.refused else {}),
         )
         detail: dict[str, str | int | bool | list[str]] = {
             "from": change.former.word,
@@ -202,6 +218,8 @@ class Gate:
         }
         if change.count > 1:
             detail["changes"] = change.count
+        if change.refused:
+            detail["refusedCalls"] = change.refused
         event = SystemEvent(
             event_id=new_id(now),
             stage_timestamp=rfc3339(now),
@@ -240,4 +258,5 @@ def _together(first: Change, second: Change) -> Change:
         source=second.source,
         seconds=first.seconds + second.seconds,
         count=first.count + second.count,
+        refused=first.refused + second.refused,
     )

@@ -49,16 +49,16 @@ async def authorize(
     name = described.routed.cluster
     target = target_of(name) if snapshot.reaches(who.credential, name) else None
     if target is None:
-        call.annotations = {DECISION: "forbid", REASON: f"credential does not reach {name}"}
+        call.annotations |= {DECISION: "forbid", REASON: f"credential does not reach {name}"}
         message = f"user {who.user!r} may not {_act(identified)} in cluster {name!r}: the credential is not for that cluster"
         raise Refused(403, "no-access", message)
     if target.refused:
-        call.annotations = {DECISION: "forbid", REASON: target.refused}
+        call.annotations |= {DECISION: "forbid", REASON: target.refused}
         message = f"cluster {name!r} is not served now: {target.refused}"
         raise Refused(503, "cluster-refused", message)
     own = _own(who.user, who.groups, who.serial)
     identity = await _wanted(identified, target, own, reviewer)
-    call.annotations = {DECISION: "allow", REASON: f"credential {who.serial} reaches {name}"}
+    call.annotations |= {DECISION: "allow", REASON: f"credential {who.serial} reaches {name}"}
     return Authorized(identified, target, own if identity is None else identity)
 
 
@@ -94,7 +94,7 @@ async def _wanted(
         except UnavailableError as error:
             raise Refused(503, "upstream", error.message) from None
     if denial is not None:
-        call.annotations = {DECISION: "forbid", REASON: denial}
+        call.annotations |= {DECISION: "forbid", REASON: denial}
         raise Refused(403, "impersonation", denial)
     extra = (
         *wanted.extra,

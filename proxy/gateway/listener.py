@@ -16,9 +16,11 @@ from typing import Final
 import structlog
 
 from proxy.audit.event import CloseReason, ConnectionEvent, body, new_id
+from proxy.audit.gate import Gate
 from proxy.audit.port import Journal, JournalUnavailableError
 from proxy.authz.access_review import ClusterAccessReviewer
 from proxy.clock import Clock, rfc3339
+from proxy.gateway.admission import Admission
 from proxy.gateway.connection import ClientConnection
 from proxy.gateway.observing import Observer
 from proxy.gateway.pipeline import Pipeline
@@ -53,6 +55,7 @@ class DataPlane:
         clock: Clock,
         metrics: Metrics,
         journal: Journal,
+        gate: Gate,
         snapshot: Callable[[], Snapshot],
         target: Callable[[str], Target | None],
         server_context: Callable[[], ssl.SSLContext],
@@ -74,6 +77,9 @@ class DataPlane:
             reviewer=ClusterAccessReviewer(self._pool),
             pool=self._pool,
             observer=self._observer,
+            admission=Admission(
+                gate, journal, settings.journal.break_glass_group, clock=clock, metrics=metrics
+            ),
             domain=settings.domain,
         )
         self._connections: set[ClientConnection] = set()

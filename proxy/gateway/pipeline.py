@@ -4,6 +4,7 @@
     2. route        which cluster
     3. describe     which verb on which resource; refuse what parsers disagree about
     4. authenticate the certificate's credential stands
+                    no further while the gate is closed: nothing goes out that cannot be recorded
     5. authorize    it reaches that cluster; `--as` is allowed there
     6. sanitise     the outgoing head, from an allow-list, with the identity in it
     7. last gate    the finished head is checked again
@@ -26,6 +27,7 @@ from proxy.audit.port import Journal, JournalUnavailableError
 from proxy.authz.access_review import AccessReviewer
 from proxy.clock import Clock
 from proxy.gateway import forwarding, receiving, tunnel
+from proxy.gateway.admission import Admission
 from proxy.gateway.clearing import authorize, clear
 from proxy.gateway.connection import ClientConnection
 from proxy.gateway.exchange import Cleared, Intended, Received
@@ -56,6 +58,7 @@ class Pipeline:
         reviewer: AccessReviewer,
         pool: Pool,
         observer: Observer,
+        admission: Admission,
         domain: str = "",
     ) -> None:
         self._journal = journal
@@ -65,6 +68,7 @@ class Pipeline:
         self._reviewer = reviewer
         self._pool = pool
         self._observer = observer
+        self._admission = admission
         self._domain = domain
 
     async def serve(self, connection: ClientConnection, request: Request) -> None:
@@ -102,6 +106,7 @@ class Pipeline:
         received.connection.cluster = snapshot.clusters.get(routed.cluster)
         described = receiving.describe_call(routed)  # 3
         identified = receiving.identify(described, snapshot, self._clock.now())  # 4
+        await self._admission.admit(identified)
         authorized = await authorize(identified, snapshot, self._target_of, self._reviewer)  # 5
         cleared = clear(authorized)  # 6, 7
         intended = await self._intend(cleared)  # 8
@@ -117,9 +122,11 @@ class Pipeline:
         """8. For reads the intent is in the same batch while the cluster works."""
         described = cleared.authorized.identified.described
         effect = may_have_effect(described.call_class)
-        intent = described.routed.received.record.intend(urgent=effect)
+        record = described.routed.received.record
+        intent = record.intend(urgent=effect)
         if effect:
             await intent
+        self._admission.check(record)
         return Intended(cleared, intent)
 
     async def _tunnel(self, intended: Intended) -> None:
@@ -187,6 +194,8 @@ class Pipeline:
                 "the cluster has answered, but the outcome could not be recorded, so the answer is "
                 f"withheld; check the object before trying again: {error.message}"
             )
+        else:
+            self._admission.refused()
         headers, body = error_response(record.info, 503, message)
         await self._answer(received, 503, headers, body)
 

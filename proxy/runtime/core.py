@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from proxy.audit.filesystem import require_durable
-from proxy.audit.gate import Gate, Level
+from proxy.audit.gate import JOURNAL, Gate, Level
 from proxy.audit.space import Space
 from proxy.audit.writer import JournalWriter
 from proxy.clock import Clock
@@ -71,6 +71,7 @@ class Core:
             clock=self.clock,
             metrics=self.metrics,
             journal=self.journal,
+            gate=self.gate,
             snapshot=lambda: self.watcher.current,
             target=self.directory.target,
             server_context=self.identity.gateway.context,
@@ -114,7 +115,7 @@ async def open_core(
     async with AsyncExitStack() as stack:
         gate = Gate(clock=clock, metrics=metrics)
         identity = Identity(settings, data, clock, metrics, issuing=main)
-        box = SecretBox.open(data.state_key)
+        box = SecretBox.choose(settings.state_key_file, data.state_key)
         store = await StateStore.open(state_url(settings, data), box, clock=clock)
         stack.push_async_callback(store.close)
         watcher = LeadingWatcher(store, clock=clock)
@@ -123,7 +124,7 @@ async def open_core(
         )
         stack.push_async_callback(journal.close)
         gate.attach(journal.post)
-        journal.on_state(lambda level, cause: gate.report("journal", Level(level), cause))
+        journal.on_state(lambda level, cause: gate.report(JOURNAL, Level(level), cause))
         stack.callback(gate.close)
         if main:
             # The volume is the same for every worker: once is enough to watch it.

@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from proxy import logs
+from proxy.audit.gate import Gate
 from proxy.audit.port import Journal
 from proxy.audit.writer import JournalWriter
 from proxy.authn.certificate import identify
@@ -90,6 +91,7 @@ async def serve(directory: Path, backend: str, records: Path | None) -> None:
         clock=SystemClock(),
         metrics=metrics,
         journal=journal,
+        gate=Gate(clock=SystemClock(), metrics=metrics),
         snapshot=lambda: snapshot,
         target={"prod": target}.get,
         server_context=lambda: context,

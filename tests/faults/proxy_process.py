@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+from proxy.audit.gate import JOURNAL, Gate, Level
 from proxy.audit.storage import Storage
 from proxy.audit.writer import JournalWriter
 from proxy.clock import SystemClock
@@ -47,12 +48,16 @@ async def serving(
     journal = await JournalWriter.open(
         scene.data_dir, "0", settings.journal, clock=clock, metrics=metrics, storage=storage
     )
+    gate = Gate(clock=clock, metrics=metrics)
+    gate.attach(journal.post)
+    journal.on_state(lambda level, cause: gate.report(JOURNAL, Level(level), cause))
     try:
         plane = DataPlane(
             settings=settings,
             clock=clock,
             metrics=metrics,
             journal=journal,
+            gate=gate,
             snapshot=lambda: snapshot,
             target=targets.get,
             server_context=lambda: context,
@@ -63,4 +68,5 @@ async def serving(
         finally:
             await plane.drain(1)
     finally:
+        gate.close()
         await journal.close()

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from proxy.audit.gate import Gate
 from proxy.audit.port import JournalUnavailableError
 from proxy.authn.certificate import identify
 from proxy.clock import SystemClock
@@ -199,6 +200,7 @@ class World:
     ca: Pair
     plane: DataPlane
     journal: MemoryJournal
+    gate: Gate
     metrics: Metrics
     address: tuple[str, int]
     credentials: dict[str, Credential]
@@ -375,6 +377,7 @@ async def start(settings: Settings | None = None) -> World:
     )
     journal = MemoryJournal()
     metrics = Metrics()
+    gate = Gate(clock=SystemClock(), metrics=metrics)
     settings = settings or Settings(listen="127.0.0.1:0")
     clusters = {
         name: ClusterRecord(name, f"id-{name}", "https://127.0.0.1", 0, b"")
@@ -386,6 +389,7 @@ async def start(settings: Settings | None = None) -> World:
         clock=SystemClock(),
         metrics=metrics,
         journal=journal,
+        gate=gate,
         snapshot=lambda: world.snapshot(),  # noqa: PLW0108  # world is made below
         target=targets.get,
         server_context=lambda: context,
@@ -394,6 +398,7 @@ async def start(settings: Settings | None = None) -> World:
         ca,
         plane,
         journal,
+        gate,
         metrics,
         ("", 0),
         {},
@@ -413,5 +418,6 @@ async def stop(world: World) -> None:
     world.journal.hold = False
     world.journal.sync()
     await world.plane.drain(0)
+    world.gate.close()
     assert world.backend is not None
     world.backend.close()
