@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 import yaml
@@ -17,9 +17,22 @@ from proxy.files import create_private, replace_private
 from proxy.settings import Settings
 
 _ASKED: Final = frozenset({"data_dir", "listen", "control", "metrics", "tls.names"})
+_SHARED: Final = frozenset({"database", "state_key_file", "tls.ca_cert_file", "tls.ca_key_file"})
+"""What replicas have in common; in the settings file where it is given."""
 
 
-def command(settings: Settings) -> None:
+def command(
+    settings: Settings,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Make a further replica of the proxy whose data directory (or a copy of its "
+            "settings file and pki/) is DIR: same settings, authority, state key and database.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Make a data directory: authority, keys, state, settings file, and your admin credential.
 
     Run it again at any time: it says what is there and changes nothing.
@@ -33,18 +46,36 @@ def command(settings: Settings) -> None:
 
     # What a person should know is said below; the parts log the rest.
     logs.configure("warning")
-    initialise(settings)
+    if like is None:
+        initialise(settings)
+    else:
+        settings = initialise_like(DataDir(like), settings)
     path = add_context(data, settings)
     say_made(data, path)
 
 
-def initialise(settings: Settings) -> None:
-    """Everything but the person's context file. Raises KubewitnessError."""
+def initialise(settings: Settings, names: frozenset[str] = frozenset()) -> None:
+    """Everything but the person's context file. Raises KubewitnessError.
+
+    The settings file holds the values of `names` too, besides those everybody looks for.
+    """
     data = DataDir(settings.data_dir)
     data.create()
     asyncio.run(_fill(settings, data))
     # Last: its presence says that all of it is there.
-    create_private(data.settings, template(_chosen(settings)).encode())
+    create_private(data.settings, template(_chosen(settings, names)).encode())
+
+
+def initialise_like(origin: DataDir, settings: Settings) -> Settings:
+    """The same for a replica of the proxy in `origin`; returns its settings."""
+    from proxy.runtime.replica import copy_secrets, settings_like
+
+    settings, names = settings_like(origin, settings)
+    data = DataDir(settings.data_dir)
+    data.create()
+    copy_secrets(origin, data, settings)
+    initialise(settings, names)
+    return settings
 
 
 async def _fill(settings: Settings, data: DataDir) -> None:
@@ -53,16 +84,17 @@ async def _fill(settings: Settings, data: DataDir) -> None:
     await fill(settings, data)
 
 
-def _chosen(settings: Settings) -> dict[str, object]:
+def _chosen(settings: Settings, names: frozenset[str]) -> dict[str, object]:
     """What stands in the file: the addresses and names, because people look for them there."""
     found: dict[str, object] = {}
     for row in rows():
-        if row.name not in _ASKED or row.path == ("data_dir",):
+        if row.name not in _ASKED | _SHARED | names or row.path == ("data_dir",):
             continue
         value: Any = settings
         for part in row.path:
             value = getattr(value, part)
-        found[row.name] = value
+        if row.name not in _SHARED or value:
+            found[row.name] = value
     return found
 
 
@@ -121,5 +153,7 @@ def say_present(data: DataDir) -> None:
 def register(app: typer.Typer) -> None:
     """Add the command to the root."""
     app.command(
-        "init", epilog="Example:  kubewitness init --data-dir D --tls-names proxy.example.com"
-    )(with_settings(command, only=_ASKED))
+        "init",
+        epilog="Example:  kubewitness init --data-dir D --tls-names proxy.example.com\n\n"
+        "Replica:  kubewitness init --data-dir E --like D",
+    )(with_settings(command, only=_ASKED | _SHARED))

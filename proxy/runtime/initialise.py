@@ -22,7 +22,7 @@ async def fill(settings: Settings, data: DataDir, clock: Clock | None = None) ->
     journal = await JournalWriter.open(data.path, MAIN_SLOT, settings.journal, clock=clock)
     try:
         identity = Identity(settings, data, clock, Metrics(), issuing=True)
-        box = SecretBox.open(data.state_key)
+        box = SecretBox.choose(settings.state_key_file, data.state_key)
         store = await StateStore.open(state_url(settings, data), box, clock=clock)
         try:
             credential = await ensure_admin(

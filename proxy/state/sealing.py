@@ -42,6 +42,11 @@ class SecretBox:
         return self._id.hex()
 
     @classmethod
+    def choose(cls, given: Path | None, own: Path) -> Self:
+        """The box of a proxy: with the key the settings name, else with the one in `own`."""
+        return cls.open(own) if given is None else cls.load(given)
+
+    @classmethod
     def open(cls, path: Path) -> Self:
         """The box whose key is in `path` (`<data-dir>/pki/state.key`), made when it is missing.
 
