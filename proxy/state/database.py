@@ -33,9 +33,9 @@ def connect(url: str, *, admin: bool = False) -> AsyncEngine:
     `admin` is for upgrades of a PostgreSQL: without it, sessions have the rights of a proxy only.
     Raises SettingsError for a URL of another database or none at all.
     """
+    if postgres.is_postgresql(url):
+        return postgres.engine(url, admin=admin)
     parsed = _parsed(url)
-    if parsed.get_backend_name() == "postgresql":
-        return postgres.engine(parsed, admin=admin)
     engine = create_async_engine(
         parsed.set(drivername="sqlite+aiosqlite"), connect_args={"timeout": _BUSY_SECONDS}
     )
@@ -51,7 +51,7 @@ def _parsed(url: str) -> URL:
         # The URL itself may hold a password and is not repeated.
         raise SettingsError("database: is not a database URL.") from error
     kind = parsed.get_backend_name()
-    if kind not in {"sqlite", "postgresql"}:
+    if kind != "sqlite":
         raise SettingsError(
             f"database: {kind} is not supported.", hint="Use sqlite:///FILE or postgresql://…"
         )

@@ -12,9 +12,8 @@ from typing import Final
 import asyncpg
 import structlog
 from asyncpg.exceptions import InterfaceError, PostgresError
-from sqlalchemy.engine import URL
 
-from proxy.state.postgres import CHANNEL, CONNECT_SECONDS, raw_arguments
+from proxy.state.postgres import CHANNEL, CONNECT_SECONDS, connect
 from proxy.tasks import cancel, spawn
 
 CHECK_SECONDS: Final = 2.0
@@ -26,7 +25,7 @@ _log = structlog.get_logger(__name__)
 class Listening:
     """Calls `heard` on the event loop after each change, and whenever one may have been missed."""
 
-    def __init__(self, url: URL, heard: Callable[[], None]) -> None:
+    def __init__(self, url: str, heard: Callable[[], None]) -> None:
         self._url = url
         self._heard = heard
         self._task: asyncio.Task[None] | None = None
@@ -43,7 +42,7 @@ class Listening:
         failures = 0
         while True:
             try:
-                connection = await asyncpg.connect(**raw_arguments(self._url))
+                connection = await connect(self._url, name="kubewitness state listener")
             except (OSError, PostgresError, InterfaceError) as error:
                 if failures == 0:
                     _log.info(

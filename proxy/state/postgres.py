@@ -7,8 +7,8 @@ Roles, tables and grants are made by `kubewitness db upgrade`, never by `serve`.
 
 from typing import Any, Final
 
+import asyncpg
 from sqlalchemy import event, text
-from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from proxy.state import tables
@@ -28,7 +28,6 @@ _POOL: Final = 4
 # Times with a unit, as PostgreSQL reads them. A process that vanished in the middle of a change
 # holds up all others until the server notices, so it must notice soon.
 _SESSION: Final = {
-    "application_name": "kubewitness state",
     "synchronous_commit": "on",
     "lock_timeout": "1500ms",
     "statement_timeout": "20s",
@@ -45,35 +44,49 @@ _GRANTS: Final = {
 _OTHERS: Final = "SELECT, INSERT"
 
 
-def engine(url: URL, *, admin: bool = False) -> AsyncEngine:
-    """An engine for the database at `url`; nothing is opened yet.
+def is_postgresql(url: str) -> bool:
+    """Whether `url` names a PostgreSQL database."""
+    return url.startswith(("postgresql://", "postgres://"))
+
+
+def engine(url: str, *, admin: bool = False) -> AsyncEngine:
+    """An engine for the database at `url` (libpq's form); nothing is opened yet.
 
     Sessions work as ROLE, which the login must be a member of; with `admin` as the login itself.
     """
-    session = dict(_SESSION) if admin else _SESSION | {"role": ROLE}
+
+    async def make(*_: object, **__: object) -> asyncpg.Connection:  # as SQLAlchemy calls it
+        return await connect(url, admin=admin)
+
     made = create_async_engine(
-        url.set(drivername="postgresql+asyncpg"),
+        "postgresql+asyncpg://",
+        async_creator=make,
         pool_size=_POOL,
         max_overflow=_POOL,
         pool_timeout=CONNECT_SECONDS,
-        connect_args={"timeout": CONNECT_SECONDS, "server_settings": session},
         execution_options={"schema_translate_map": {None: SCHEMA}},
     )
     event.listen(made.sync_engine, "close", _cut)
     return made
 
 
+async def connect(
+    url: str, *, admin: bool = False, name: str = "kubewitness state"
+) -> asyncpg.Connection:
+    """A connection with the session that everything here relies on; `name` is for people.
+
+    Raises OSError (also when it takes too long) and the errors of asyncpg.
+    """
+    settings = _SESSION | {"application_name": name} | ({} if admin else {"role": ROLE})
+    made: asyncpg.Connection = await asyncpg.connect(
+        url, timeout=CONNECT_SECONDS, server_settings=settings
+    )
+    return made
+
+
 def _cut(connection: Any, _record: object) -> None:  # noqa: ANN401  # the driver's, adapted
     # The polite way out waits for an answer, which a server that went away never gives.
     connection.driver_connection.terminate()
-
-
-def raw_arguments(url: URL) -> dict[str, Any]:
-    """Arguments of `asyncpg.connect` for a connection outside the pool, with the same session."""
-    dialect = url.set(drivername="postgresql+asyncpg").get_dialect()()
-    found = dict(dialect.create_connect_args(url)[1])
-    settings = _SESSION | {"role": ROLE, "application_name": "kubewitness state listener"}
-    return found | {"timeout": CONNECT_SECONDS, "server_settings": settings}
 
 
 async def begin_upgrade(connection: AsyncConnection) -> None:

@@ -47,10 +47,11 @@ _USAGES: Final = {usage.value: usage for usage in Usage}
 class StateStore:
     """The state in its database. Used from one event loop; several processes may share it."""
 
-    def __init__(self, engine: AsyncEngine, box: SecretBox, clock: Clock) -> None:
+    def __init__(self, engine: AsyncEngine, box: SecretBox, clock: Clock, url: str) -> None:
         self._engine = engine
         self._box = box
         self._clock = clock
+        self._url = url
         self._transactions = Transactions(engine)
         self._reading = self._transactions.reading
         self._changing = self._transactions.changing
@@ -67,7 +68,7 @@ class StateStore:
         path = engine.url.database
         if engine.url.get_backend_name() == "sqlite" and path and path != ":memory:":
             _make_private(path)
-        store = cls(engine, box, clock)
+        store = cls(engine, box, clock, url)
         try:
             with translated():
                 await database.prepare(engine)
@@ -92,7 +93,7 @@ class StateStore:
 
         None where the database tells nobody: then one has to look.
         """
-        return Listening(self._engine.url, heard) if self.shared else None
+        return Listening(self._url, heard) if self.shared else None
 
     async def version(self) -> int:
         """The number of the last change. One small read; made to be asked often."""
