@@ -143,8 +143,7 @@ class Gate:
             self._telling = None
         if self._untold is not None:
             self._tell(self._untold)
-        if self._kept:
-            self._hand_over()
+        self._hand_over()
         if self._keeping is not None:
             self._keeping.cancel()
             self._keeping = None
@@ -235,18 +234,17 @@ class Gate:
         self._hand_over()
 
     def _hand_over(self) -> None:
-        if self._post is None or self._keeping is not None:
+        if self._keeping is not None:
+            self._keeping.cancel()
+            self._keeping = None
+        if self._post is None:
             return
         try:
             while self._kept:
                 self._post(self._kept[0])
                 self._kept.popleft()
         except JournalUnavailableError:
-            self._keeping = get_running_loop().call_later(_RETRY, self._hand_over_again)
-
-    def _hand_over_again(self) -> None:
-        self._keeping = None
-        self._hand_over()
+            self._keeping = get_running_loop().call_later(_RETRY, self._hand_over)
 
 
 def _together(first: Change, second: Change) -> Change:

@@ -131,6 +131,7 @@ async def open_core(
             space = Space(data.journal, gate, clock=clock, metrics=metrics)
             stack.push_async_callback(space.close)
             await space.start()
+            gate.listen(lambda change: space.wake())
         stack.push_async_callback(watcher.close)
         await watcher.start()
         directory = ClusterDirectory(store, watcher, settings.upstream, clock=clock)

@@ -26,7 +26,10 @@ from proxy.settings import Settings, split_address
 _LEAST_FREE: Final = 1 << 30
 """Bytes; below a GiB the record may fill the disk within hours."""
 _ADVICE: Final = (
-    (("no space", "quota", "fills its disk"), "Make room on the journal's volume, or enlarge it."),
+    (
+        ("no space", "disk is full", "quota", "fills its disk", "no room"),
+        "Make room on the journal's volume, or enlarge it.",
+    ),
     (("database", "postgres", "index"), "See that PostgreSQL runs and is reached."),
     (("read-only", "input/output"), "Look at the disk (dmesg) and its mount."),
     (("replaced", "deleted", "removed", "truncated"), "Find out who touched the journal's files."),

@@ -1,13 +1,29 @@
 """Who may go on while the gate is closed, and that nothing else goes out."""
 
 import asyncio
+import errno
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from proxy.audit.gate import Level
+from proxy.audit.event import ResponseStatus, User
+from proxy.audit.gate import Gate, Level
+from proxy.audit.port import JournalUnavailableError
+from proxy.audit.writer import JournalWriter
+from proxy.authn.authenticate import Authenticated
+from proxy.clock import SystemClock
+from proxy.gateway.admission import Admission
+from proxy.gateway.exchange import Described, Identified, Received, Routed
+from proxy.gateway.record import CallRecord
+from proxy.kube.request_info import describe
+from proxy.metrics import Metrics
 from proxy.settings import Journal, Settings
+from proxy.state.snapshot import Credential, Usage
+from tests.audit.journals import FaultyStorage, a_call, writing
+from tests.audit.reading import dense, records
 from tests.gateway.conftest import Make
 from tests.gateway.world import World
 
@@ -183,3 +199,80 @@ async def test_an_open_gate_lets_the_next_call_through_and_counts_the_refused(wo
     world.gate.report("database", Level.OK)
     assert (await world.get(PODS))[0] == 200
     assert [event["detail"].get("refusedCalls") for event in recorded] == [None, 3]
+
+
+def identified(journal: JournalWriter, user: str, *groups: str) -> Identified:
+    """A call of `user` that came as far as step 4."""
+    call = a_call(user=User(user, groups=groups))
+    record = CallRecord(journal, SystemClock(), call, SystemClock().now())
+    connection: Any = None
+    request: Any = None
+    described = describe("GET", b"/api/v1/pods", upgrade=False)
+    stage = Routed(Received(connection, request, record), "prod", b"/api/v1/pods")
+    credential = Credential("1", user, groups, ("prod",), Usage.KUBECTL, 0, 1e10, "")
+    return Identified(
+        Described(stage, described.info, described.call_class, False),
+        Authenticated(user, groups, "1", credential),
+    )
+
+
+async def serve(admission: Admission, who: Identified) -> bool:
+    """A call's way through its record; whether it may go out."""
+    record = who.described.routed.received.record
+    try:
+        await admission.admit(who)
+        await record.intend()
+        admission.check(record)
+        await record.end(ResponseStatus(200))
+    except JournalUnavailableError:
+        return False
+    return True
+
+
+async def test_on_a_disk_that_is_really_full(tmp_path: Path) -> None:
+    """The journal, the gate and break-glass together, from ok to closed and back."""
+    disk, clock, metrics = FaultyStorage(), SystemClock(), Metrics()
+    reserve = 2 * 1024 * 1024
+    async with writing(tmp_path, disk, clock, reserve_bytes=reserve) as journal:
+        gate = Gate(clock=clock, metrics=metrics)
+        gate.attach(journal.post)
+        journal.on_state(lambda level, cause: gate.report("journal", Level(level), cause))
+        admission = Admission(gate, journal, "firefighters", clock=clock, metrics=metrics)
+        async with asyncio.timeout(10):
+            await until((tmp_path / "journal" / "0" / "reserve").exists)
+            assert await serve(admission, identified(journal, "alice", "dev"))
+            disk.fail["create"] = OSError(errno.ENOSPC, "No space left on device")
+            before = 0
+            while await serve(admission, identified(journal, "alice", "dev")):
+                before += 1
+                assert before < 10_000, "the segment never got full"
+            await until(lambda: journal.reserve_left > 0)
+        assert gate.level is Level.CLOSED
+        assert "the disk is full" in gate.failure
+        assert not await serve(admission, identified(journal, "alice", "dev"))
+        uses = 0
+        while await serve(admission, identified(journal, "ada", "dev", "firefighters")):
+            uses += 1
+            assert not await serve(admission, identified(journal, "alice", "dev"))
+        assert uses > 500, "two megabytes are enough for more"
+        assert uses < 2000, "the reserve has no end"
+        disk.fail.clear()
+        async with asyncio.timeout(2):
+            await until(lambda: gate.level is Level.OK)
+        assert await serve(admission, identified(journal, "alice", "dev"))
+        gate.close()
+    found = records(tmp_path)
+    assert dense(found)
+    states = [line["outcome"] for line in found if line.get("action") == "audit.state"]
+    assert (states[0], states[-1]) == ("closed", "ok")
+    announced = [line for line in found if line.get("action") == "audit.break-glass"]
+    assert uses <= len(announced) <= uses + 1
+    intents = [line for line in found if line.get("stage") == "RequestReceived"]
+    used = [line for line in intents if "kubewitness.io/break-glass" in line.get("annotations", {})]
+    assert uses <= len(used) <= uses + 1
+    assert {line["user"]["username"] for line in used} == {"ada"}
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0.005)
