@@ -156,8 +156,18 @@ class Bookmarks:
         yield from self._skim(segment)
         lines = list(self._open.lines.values())
         mark = Bookmark(self._writer, segment.name, segment.seq, segment.sha256, lines)
+        try:
+            self._write(mark)
+        except OSError as error:  # a full disk: the next one may find room
+            _log.warning("bookmark not written", error=str(error))
+            return
+        yield
+        self._remove()
+        self._left = [segment.name]
+
+    def _write(self, mark: Bookmark) -> None:
         data = encode(mark)
-        path = self._directory / file_name(segment.name)
+        path = self._directory / file_name(mark.name)
         self._storage.remove(path)
         file = self._storage.create(path, len(data))
         try:
@@ -165,9 +175,6 @@ class Bookmarks:
             file.sync()
         finally:
             file.close()
-        yield
-        self._remove()
-        self._left = [segment.name]
 
     def _skim(self, segment: Finished) -> Iterator[None]:
         path = self._directory / str(segment.name)

@@ -1,7 +1,10 @@
 """What the tests of the record share: a storage that fails on demand, and plain events."""
 
+import asyncio
+import errno
+import json
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from proxy.audit.storage import FileStorage, SegmentFile
 from proxy.audit.writer import JournalWriter
 from proxy.clock import Clock
 from proxy.settings import Journal
+from tests.audit.reading import records
 
 NOW = 1_800_000_000.0
 
@@ -98,6 +102,19 @@ class FaultyStorage(FileStorage):
         self._numbers[target] = self._numbers.pop(source, 0)
 
 
+class SmallDisk(FaultyStorage):
+    """A disk with `room` bytes for the files of a directory."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def create(self, path: Path, size: int) -> SegmentFile:
+        if sum(file.stat().st_size for file in path.parent.iterdir()) + size > self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().create(path, size)
+
+
 def settings(**given: float) -> Journal:
     return Journal(**{"segment_bytes": 64 * 1024, "reserve_bytes": 0, **given})  # type: ignore[arg-type]
 
@@ -114,6 +131,30 @@ async def writing(
             disk.fail.clear()
             disk.hold.set()
         await journal.close()
+
+
+def note(text: object) -> bytes:
+    return b'"note":%b' % json.dumps(str(text)).encode()
+
+
+def notes(data_dir: Path) -> list[str]:
+    return [record["note"] for record in records(data_dir) if "note" in record]
+
+
+def actions(data_dir: Path) -> list[str]:
+    return [record["action"] for record in records(data_dir) if "action" in record]
+
+
+async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def crash(journal: JournalWriter) -> None:
+    """Leave the journal as a process that dies: no seal, and the lock is gone."""
+    journal._stop()
+    journal._unlock()
 
 
 def a_call(**given: object) -> Call:

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import json
 import time
 from pathlib import Path
 
@@ -12,26 +11,20 @@ from proxy.audit.port import Journal, JournalUnavailableError
 from proxy.audit.storage import FileStorage
 from proxy.audit.writer import JournalWriter
 from proxy.clock import ManualClock, SystemClock
-from tests.audit.journals import FaultyStorage, a_call, intent, outcome, settings, writing
+from tests.audit.journals import (
+    FaultyStorage,
+    a_call,
+    actions,
+    crash,
+    intent,
+    note,
+    notes,
+    outcome,
+    settings,
+    until,
+    writing,
+)
 from tests.audit.reading import dense, lines, records
-
-
-def note(text: object) -> bytes:
-    return b'"note":%b' % json.dumps(str(text)).encode()
-
-
-def notes(data_dir: Path) -> list[str]:
-    return [record["note"] for record in records(data_dir) if "note" in record]
-
-
-def actions(data_dir: Path) -> list[str]:
-    return [record["action"] for record in records(data_dir) if "action" in record]
-
-
-async def until(condition: object, seconds: float = 5.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # type: ignore[operator]
-            await asyncio.sleep(0.001)
 
 
 async def test_it_is_a_journal(tmp_path: Path, disk: FaultyStorage, clock: ManualClock) -> None:
@@ -350,8 +343,7 @@ async def test_open_calls_of_a_crash_get_an_outcome(
     journal = await JournalWriter.open(tmp_path, "0", settings(), clock=clock, storage=disk)
     for record in (intent(done), intent(left), outcome(done)):
         await journal.append(record)
-    journal._stop()  # no seal, as after a crash
-    journal._unlock()
+    crash(journal)
     async with writing(tmp_path, disk, clock):
         pass
     found = [r for r in records(tmp_path) if r.get("auditID") == left.audit_id]
