@@ -127,7 +127,7 @@ async def test_the_reserve_ends_too_and_its_end_is_for_calls(tmp_path: Path) -> 
             kept_back += 1
     assert 20 < kept_back < 32
     with pytest.raises(JournalUnavailableError):
-        journal.append(note("one more"), reserve=True)
+        journal.append(note("o" * 1000), reserve=True)
     disk.room = MIB * 10
     await until(lambda: not journal.failure, 1)
     await journal.append(note("after"))
