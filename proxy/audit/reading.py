@@ -7,9 +7,10 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, func, select, true
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -18,6 +19,8 @@ from proxy.audit.query import Cursor, Filter
 from proxy.audit.resources import Resource
 from proxy.audit.rows import Row
 from proxy.audit.schema import events
+from proxy.audit.searching import Finder
+from proxy.audit.selects import Condition
 from proxy.audit.store import By, Page, Stats, Tally, Toucher
 from proxy.errors import UnavailableError
 
@@ -43,18 +46,25 @@ class Reader:
         oldest_first: bool = False,
     ) -> Page:
         """See Index."""
-        parts = []
         async with self._reading() as connection:
-            for chosen in (selects.finished, selects.still_open):
-                statement = selects.page(
-                    chosen(given, *events.c),
-                    limit=limit + 1,
-                    cursor=cursor,
-                    oldest_first=oldest_first,
+            open_calls = selects.page(
+                selects.still_open(given, *events.c),
+                limit=limit + 1,
+                cursor=cursor,
+                oldest_first=oldest_first,
+            )
+            parts = [[Row._make(row) for row in await connection.execute(open_calls)]]
+            if given.audit_ids:
+                named = selects.finished(given, *events.c)
+                ordered = selects.page(
+                    named, limit=limit + 1, cursor=cursor, oldest_first=oldest_first
                 )
-                parts.append([Row._make(row) for row in await connection.execute(statement)])
+                parts.append([Row._make(row) for row in await connection.execute(ordered)])
+            elif not given.open_only:
+                finder = Finder(connection, given)
+                parts.append(await finder.page(limit + 1, cursor, oldest_first=oldest_first))
         merged = heapq.merge(*parts, key=Cursor.of, reverse=not oldest_first)
-        rows = [row for row, _ in zip(merged, range(limit + 1), strict=False)]
+        rows = list(islice(merged, limit + 1))
         more = len(rows) > limit
         rows = rows[:limit]
         return Page(rows, Cursor.of(rows[-1]) if more else None)
@@ -71,8 +81,15 @@ class Reader:
         """See Index."""
         column = events.c
         groups = (column.username, column.verb, column.code)
+        # A name may end in `*`; so this finds the object, and perhaps others.
+        about = Filter(
+            clusters=(cluster,) if cluster else (),
+            namespaces=(namespace,),
+            names=(name,),
+            include_noise=True,
+        )
         found = await self._both(
-            Filter(include_noise=True),
+            about,
             (*groups, func.count(), func.min(column.at), func.max(column.at)),
             lambda chosen: selects.touched(chosen, cluster, namespace, resource, name).group_by(
                 *groups
@@ -112,8 +129,11 @@ class Reader:
         """Rows over what is finished and over what is open, for the caller to add up."""
         found: list[Any] = []
         async with self._reading() as connection:
-            for chosen in (selects.finished, selects.still_open):
-                found += (await connection.execute(narrow(chosen(given, *columns)))).all()
+            async for where in _parts(connection, given):
+                chosen = narrow(selects.finished(given, *columns).where(where))
+                found += (await connection.execute(chosen)).all()
+            still_open = narrow(selects.still_open(given, *columns))
+            found += (await connection.execute(still_open)).all()
         return found
 
     async def _all(self, statement: Select[Any]) -> Sequence[Any]:
@@ -126,6 +146,17 @@ class Reader:
         """A connection in one transaction, so that both parts of an answer agree."""
         async with translated(), self._engine.connect() as connection:
             yield connection
+
+
+async def _parts(connection: AsyncConnection, given: Filter) -> AsyncIterator[Condition]:
+    """Conditions that share out among them the finished events that a filter may find."""
+    if given.open_only:
+        return
+    if given.audit_ids:
+        yield true()
+        return
+    async for part in Finder(connection, given).parts():
+        yield part
 
 
 def _touchers(found: Iterable[Any]) -> list[Toucher]:

@@ -13,14 +13,15 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     Table,
     Text,
-    text,
 )
 
+from proxy.audit.blocks import RUNS
 from proxy.audit.rows import Row
 
-VERSION: Final = 4
+VERSION: Final = 5
 
 metadata = MetaData()
 
@@ -71,32 +72,37 @@ events = Table("events", metadata, *[_column(name) for name in Row._fields])
 Index("events_identity", events.c.writer, events.c.seq, unique=True)
 Index("events_call", events.c.audit_id)
 
+blocks = Table(
+    "blocks",
+    metadata,
+    # See proxy.audit.blocks. A block of each writer before its first says that there is the writer.
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("writer", Text, nullable=False),
+    Column("first", BigInteger, nullable=False),
+    Column("oldest", BigInteger, nullable=False),
+    Column("newest", BigInteger, nullable=False),
+    Column("runs", LargeBinary, nullable=False),
+)
 
-FAILED: Final = "code >= 400"
-IN_SESSION: Final = "session <> ''"
-WITH_EFFECT: Final = "call_class IN ('mutate', 'privileged', 'stream')"
-NOT_A_CALL: Final = "kind <> 'Event'"
-"""Conditions of partial indexes. A query must repeat them word for word to have their use."""
+postings = Table(
+    "postings",
+    metadata,
+    Column("block", BigInteger, nullable=False),
+    Column("field", SmallInteger, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Column("bits", LargeBinary, nullable=False),
+)
+Index("postings_value", postings.c.block, postings.c.field, postings.c.value)
+
+run_texts = Table(
+    "run_texts",
+    metadata,
+    # See proxy.audit.grams; the key is the block's number and the run's (`run_key`).
+    Column("run", BigInteger, primary_key=True, autoincrement=False),
+    Column("texts", LargeBinary, nullable=False),
+)
 
 
-def _finished(name: str, *columns: str, only: str = "") -> None:
-    """An index of the events that searches show: one per call, and those that are not calls."""
-    more = f" AND {only}" if only else ""
-    Index(
-        f"events_{name}",
-        *[events.c[column] for column in columns],
-        sqlite_where=text(f"terminal = 1{more}"),
-        postgresql_where=text(f"terminal{more}"),
-    )
-
-
-_finished("time", "at")
-_finished("user", "username", "at")
-_finished("object", "name", "namespace", "resource", "cluster", "at")
-_finished("namespace", "namespace", "at")
-_finished("resource", "resource", "at")
-_finished("source", "source_key", "at")
-_finished("failure", "code", "at", only=FAILED)
-_finished("session", "session", "at", only=IN_SESSION)
-_finished("effect", "call_class", "at", only=WITH_EFFECT)
-_finished("kind", "kind", "at", only=NOT_A_CALL)
+def run_key(block: int, run: int) -> int:
+    """The key of a run's texts."""
+    return block * RUNS + run

@@ -1,7 +1,8 @@
 """Filters as SQL, for both databases: the same meaning as `proxy.audit.query.matches`.
 
-What a search shows comes in two parts: events that are the last word, which have indexes of their
-own, and the latest events of open calls, which are few. They are asked for separately.
+What a search shows comes in two parts: events that are the last word, which
+`proxy.audit.searching` finds, and the latest events of open calls, which are few. They are asked
+for separately.
 """
 
 import sys
@@ -28,14 +29,7 @@ from sqlalchemy.sql.functions import GenericFunction
 
 from proxy.audit.query import SEARCHED, Cursor, Filter, Parsed, parse
 from proxy.audit.resources import Resource
-from proxy.audit.schema import (
-    FAILED,
-    IN_SESSION,
-    NOT_A_CALL,
-    WITH_EFFECT,
-    events,
-    open_calls,
-)
+from proxy.audit.schema import events, open_calls
 from proxy.audit.store import By
 
 Condition = ColumnElement[bool]
@@ -44,6 +38,11 @@ _SURROGATES: Final = 0xD800
 _AFTER_SURROGATES: Final = 0xE000
 _EFFECTS: Final = frozenset({"mutate", "privileged", "stream"})
 _ERROR: Final = 400
+FAILED: Final = "code >= 400"
+IN_SESSION: Final = "session <> ''"
+WITH_EFFECT: Final = "call_class IN ('mutate', 'privileged', 'stream')"
+NOT_A_CALL: Final = "kind <> 'Event'"
+"""Conditions of partial indexes. A query must repeat them word for word to have their use."""
 COUNTED: Final[dict[By, str]] = {
     "user": "username",
     "cluster": "cluster",
@@ -93,7 +92,6 @@ def conditions(given: Filter) -> list[Condition]:
 
 def finished(given: Filter, *columns: ColumnElement[Any]) -> Select[Any]:
     """The events among what `given` asks for that are the last word."""
-    # `== true()` and not `is_`: it must read as the condition of the partial indexes does.
     chosen = select(*columns).where(events.c.terminal == true(), *conditions(given))
     return chosen.where(false()) if given.open_only else chosen
 

@@ -6,20 +6,34 @@ checkpoint. `synchronous=NORMAL` may lose the last commits when power fails: the
 from the journals.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import delete, event, insert, inspect, select
+from sqlalchemy import Connection, delete, event, insert, inspect, select
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from proxy.audit.blocks import BLOCK, RUNS, Block
+from proxy.audit.filling import Filling
 from proxy.audit.open_changes import open_changes
 from proxy.audit.reading import Reader, translated
 from proxy.audit.rows import Row
-from proxy.audit.schema import VERSION, events, metadata, open_calls, positions, schema_version
+from proxy.audit.schema import (
+    VERSION,
+    blocks,
+    events,
+    metadata,
+    open_calls,
+    positions,
+    postings,
+    run_key,
+    run_texts,
+    schema_version,
+)
 from proxy.audit.store import Position
 
 _log = structlog.get_logger(__name__)
@@ -55,6 +69,12 @@ _CLOSE: Final = "DELETE FROM open_calls WHERE audit_id = ?"
 _MOVE: Final = (
     "INSERT OR REPLACE INTO positions (writer, segment, byte_offset, seq) VALUES (?, ?, ?, ?)"
 )
+_BLOCK: Final = (
+    "INSERT INTO blocks (number, writer, first, oldest, newest, runs) VALUES (?, ?, ?, ?, ?, ?)"
+)
+_POST: Final = "INSERT INTO postings (block, field, value, bits) VALUES (?, ?, ?, ?)"
+_TEXTS: Final = "INSERT INTO run_texts (run, texts) VALUES (?, ?)"
+_LAST: Final = "SELECT max(number) FROM blocks"
 _REOPEN: Final = (
     "INSERT OR REPLACE INTO open_calls (audit_id, writer, seq, at)"
     " SELECT audit_id, writer, max(seq), at FROM events e WHERE writer = ? AND terminal = 0"
@@ -69,6 +89,7 @@ class SqliteIndex(Reader):
     def __init__(self, writer: AsyncEngine, reader: AsyncEngine) -> None:
         super().__init__(reader)
         self._writer = writer
+        self._filling = Filling(self._all)
 
     @classmethod
     async def open(cls, path: Path) -> "SqliteIndex":
@@ -103,24 +124,52 @@ class SqliteIndex(Reader):
 
     async def insert(self, rows: Sequence[Row], writer: str, position: Position) -> None:
         """See Index."""
-        opened, closed = open_changes(rows)
-        async with translated(), self._writer.begin() as connection:
-            for statement, values in (
-                (_INSERT, [_plain(row) for row in rows]),
-                (_CLOSE, [(call.audit_id,) for call in closed]),
-                (_OPEN, opened),
-                (_MOVE, [(writer, *position)]),
-            ):
-                if values:
-                    await connection.exec_driver_sql(statement, list(values))
+        async with (
+            self._filling.adding(rows, writer) as full,
+            translated(),
+            self._writer.begin() as connection,
+        ):
+            last = (await connection.exec_driver_sql(_LAST)).scalar() if full else 0
+            values = await asyncio.to_thread(_values, rows, full, last or 0)
+            for statement, some in (*values, (_MOVE, [(writer, *position)])):
+                if some:
+                    await connection.exec_driver_sql(statement, some)
 
     async def rewind(self, writer: str, seq: int) -> None:
         """See Index."""
+        self._filling.forget(writer)
         async with translated(), self._writer.begin() as connection:
             later = (events.c.writer == writer, events.c.seq >= seq)
             await connection.execute(delete(events).where(*later))
             await connection.execute(delete(open_calls).where(open_calls.c.writer == writer))
             await connection.exec_driver_sql(_REOPEN, (writer,))
+            touched = (blocks.c.writer == writer, blocks.c.first + BLOCK > seq)
+            numbers = select(blocks.c.number).where(*touched)
+            await connection.execute(delete(postings).where(postings.c.block.in_(numbers)))
+            of_blocks = (run_texts.c.run // RUNS).in_(numbers)
+            await connection.execute(delete(run_texts).where(of_blocks))
+            await connection.execute(delete(blocks).where(*touched))
+
+
+def _values(rows: Sequence[Row], full: Sequence[Block], last: int) -> list[tuple[str, list[Any]]]:
+    """What is inserted: statements and their values. `last` is the last block's number."""
+    opened, closed = open_changes(rows)
+    numbered = list(enumerate(full, last + 1))
+    return [
+        (_INSERT, [_plain(row) for row in rows]),
+        (_CLOSE, [(call.audit_id,) for call in closed]),
+        (_OPEN, [tuple(call) for call in opened]),
+        (_BLOCK, [(number, *block[:-2]) for number, block in numbered]),
+        (_POST, [(number, *posting) for number, block in numbered for posting in block.postings]),
+        (
+            _TEXTS,
+            [
+                (run_key(number, run), text)
+                for number, block in numbered
+                for run, text in block.texts
+            ],
+        ),
+    ]
 
 
 def _plain(row: Row) -> tuple[object, ...]:
@@ -140,6 +189,11 @@ def _engine(path: Path, pragmas: Iterable[str], *, pool_size: int) -> AsyncEngin
         for pragma in pragmas:
             cursor.execute(pragma)
         cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # The driver begins by itself only to write; what reads must see one state, too.
+        connection.exec_driver_sql("BEGIN")
 
     return engine
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from proxy.audit import searching
 from proxy.audit.query import Cursor, Filter, matches
 from proxy.audit.resources import parse_resource
 from proxy.audit.rows import Row, row
@@ -31,19 +32,29 @@ from tests.audit.some_rows import (
 
 
 class World:
-    """One index filled with random rows, and those rows."""
+    """One index filled with random rows, and those rows.
 
-    def __init__(self, path: Path) -> None:
+    `stretch` is the distance of one sequence from the next: with a large one the rows are spread
+    over several blocks. `writers` share the calls; the index is closed and opened half-way.
+    """
+
+    def __init__(self, path: Path, *, stretch: int, writers: int) -> None:
         self.loop = asyncio.new_event_loop()
         self.index = self.run(SqliteIndex.open(path))
         lines = framed(some_lines(7, 400))
-        self.rows = [row("w-0", seq, line) for seq, line in enumerate(lines, 1)]
+        made = [row("w-0", seq * stretch, line) for seq, line in enumerate(lines, 1)]
+        self.rows = [item._replace(writer=_writer(item, writers)) for item in made]
         at = 0
         chance = random.Random(3)
         while at < len(self.rows):
             some = self.rows[at : at + chance.randrange(1, 60)]
+            if at < len(self.rows) // 2 <= at + len(some):
+                self.run(self.index.close())
+                self.index = self.run(SqliteIndex.open(path))
             at += len(some)
-            self.run(self.index.insert(some, "w-0", Position("s", at, some[-1].seq)))
+            for writer in sorted({item.writer for item in some}):
+                mine = [item for item in some if item.writer == writer]
+                self.run(self.index.insert(mine, writer, Position("s", at, mine[-1].seq)))
         self.shown = shown(self.rows)
 
     def run(self, awaitable: Any) -> Any:
@@ -54,10 +65,21 @@ class World:
         return sorted(found, key=Cursor.of, reverse=True)
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    made = World(tmp_path_factory.mktemp("index") / "index.db")
-    yield made
+def _writer(item: Row, writers: int) -> str:
+    """All events of a call have one writer."""
+    return f"w-{sum(item.audit_id.encode()) % writers}"
+
+
+@pytest.fixture(scope="module", params=["newest", "blocks", "narrowed"])
+def world(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Rows that are in no block yet; in many blocks; and there narrowed down to the last."""
+    path = tmp_path_factory.mktemp("index") / "index.db"
+    spread = request.param != "newest"
+    made = World(path, stretch=151 if spread else 1, writers=2 if spread else 1)
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "narrowed":
+            patch.setattr(searching, "_FEW", 0)
+        yield made
     made.run(made.index.close())
     made.loop.close()
 
