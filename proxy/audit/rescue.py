@@ -26,6 +26,7 @@ from proxy.audit.journal import (
     read_header,
     sound,
 )
+from proxy.audit.reserve import FULL, Reserve
 from proxy.audit.storage import SegmentFile, Storage
 
 _PIECE: Final = 1024 * 1024
@@ -65,12 +66,18 @@ class Rescued(NamedTuple):
 
 
 def rescue(
-    storage: Storage, directory: Path, lost: Lost, *, last: int, spare: SegmentName
+    storage: Storage,
+    directory: Path,
+    lost: Lost,
+    *,
+    last: int,
+    spare: SegmentName,
+    reserve: Reserve,
 ) -> Rescued:
     """Put the batches of `lost` back; `last` is the last sequence that was acknowledged.
 
-    A copy that cannot have the name of `lost` is made as the segment `spare`. Raises OSError;
-    then the same may be tried again.
+    A copy that cannot have the name of `lost` is made as the segment `spare`; one that finds no
+    room takes the `reserve`. Raises OSError; then the same may be tried again.
     """
     data = _content(lost)
     read = _header(data)
@@ -89,7 +96,7 @@ def rescue(
             name = spare
             head = msgspec.structs.replace(read[0], segment=spare.number, replaces=lost.name.number)
             data = line(head) + data[read[1] :]
-        _copy(storage, directory, name, data)
+        _copy(storage, directory / str(name), data, reserve)
     return Rescued(
         lost.name,
         name,
@@ -126,16 +133,28 @@ def _content(lost: Lost) -> bytes:
     return b"".join(pieces)
 
 
-def _copy(storage: Storage, directory: Path, name: SegmentName, data: bytes) -> None:
-    """Make `data` the segment `name`, durable, all of it or nothing."""
-    draft = directory / _DRAFT
+def _copy(storage: Storage, path: Path, data: bytes, reserve: Reserve) -> None:
+    """Make `data` the segment at `path`, durable, all of it or nothing."""
+    draft = path.with_name(_DRAFT)
     storage.remove(draft)
-    file = storage.create(draft, len(data))
+    file = _draft(storage, draft, len(data), reserve)
     try:
         for at in range(0, len(data), _PIECE):
             file.write(data[at : at + _PIECE], at)
+        file.truncate(len(data))
         file.sync()
     finally:
         file.close()
-    storage.rename(draft, directory / str(name))
-    storage.sync_directory(directory)
+    storage.rename(draft, path)
+    storage.sync_directory(path.parent)
+
+
+def _draft(storage: Storage, draft: Path, size: int, reserve: Reserve) -> SegmentFile:
+    try:
+        return storage.create(draft, size)
+    except OSError as error:
+        if error.errno not in FULL or not reserve.offer(size):
+            raise
+    storage.rename(reserve.path, draft)
+    reserve.taken()
+    return storage.open(draft)

@@ -140,7 +140,8 @@ class Segments:
         Raises OSError when the seal could not be made durable; the file is given back even then.
         """
         if self._prepared:
-            self._storage.remove(self._directory / _NEXT)
+            with contextlib.suppress(OSError):
+                self._storage.remove(self._directory / _NEXT)
         present, self._open = self._open, None
         if present is None:
             return
@@ -268,9 +269,11 @@ class Segments:
         spare = SegmentName(self._epoch, self._number + 1)
         last = batch.first - 1
         try:
-            found = rescue(self._storage, self._directory, lost, last=last, spare=spare)
+            found = rescue(
+                self._storage, self._directory, lost, last=last, spare=spare, reserve=self._reserve
+            )
         except OSError as error:
-            self._tries += 1
+            self._tries += error.errno not in FULL  # there will be room one day
             if self._tries < _TRIES:
                 raise
             _log.error("a lost segment could not be saved", error=str(error))

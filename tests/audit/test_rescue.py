@@ -1,5 +1,6 @@
 """Segments that somebody takes away: noticed at once, calls refused, what they held is saved."""
 
+import asyncio
 import errno
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from proxy.audit.writer import JournalWriter
 from proxy.clock import ManualClock
 from tests.audit.journals import (
     FaultyStorage,
+    SmallDisk,
     actions,
     crash,
     note,
@@ -164,6 +166,29 @@ class NoCopies(FaultyStorage):
         if path.name == "rescue":
             raise OSError(errno.EIO, "Input/output error")
         return super().create(path, size)
+
+
+@pytest.mark.parametrize("reserve", [0, 128 * 1024])
+async def test_on_a_full_disk_it_takes_the_reserve_or_waits_for_room(
+    tmp_path: Path, clock: ManualClock, reserve: int
+) -> None:
+    disk, directory = SmallDisk(2**20), tmp_path / "journal" / "0"
+    given = settings(reserve_bytes=reserve)
+    journal = await JournalWriter.open(tmp_path, "0", given, clock=clock, storage=disk)
+    await journal.append(note("a"))
+    await until(lambda: not reserve or (directory / "reserve").exists())
+    delete(directory / FIRST)
+    disk.room = 0
+    with pytest.raises(JournalUnavailableError, match="was deleted"):
+        await journal.append(note("hit"))
+    await until(lambda: "No space left on device" in journal.failure)
+    await asyncio.sleep(1.1 if not reserve else 0)  # more often than a failure is borne with
+    assert (directory / FIRST).exists() == bool(reserve)
+    disk.room = 2**20
+    await until(lambda: not journal.failure, 1)
+    await journal.close()
+    assert [record["seq"] for record in records(tmp_path)] == [1, 2, 3, 4, 5]
+    assert [line["seq"] for line in lines(directory / FIRST) if "seq" in line] == [1, 2]
 
 
 async def test_what_cannot_be_saved_is_said(tmp_path: Path, clock: ManualClock) -> None:
