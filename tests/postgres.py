@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -199,12 +199,15 @@ class Postgres:
         if self._process.poll() is None:
             # Stopped first, so that it starts no child between the look and the kill.
             self._process.send_signal(signal.SIGSTOP)
+            _until(lambda: _state(victims[0]) in "TZ")
             children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
             victims += [int(pid) for pid in children.read_text().split()]
             for pid in victims:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         self._process.wait(_STOP_SECONDS)
+        # A server does not start while one of an earlier one still holds its shared memory.
+        _until(lambda: all(_state(pid) in "ZX" for pid in victims))
         self._process = None
 
     def restart(self, mode: Mode = "fast") -> None:
@@ -328,6 +331,20 @@ def temporary_database(server: Postgres) -> Iterator[Database]:
     finally:
         if server.running:
             database.drop()
+
+
+def _state(pid: int) -> str:
+    """The state of a process as proc(5) has it; X when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return "X"
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _STOP_SECONDS
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.001)
 
 
 def _free_port() -> int:

@@ -1,0 +1,249 @@
+"""Planted bugs of the index in PostgreSQL and of what ships to it: each loses, doubles, alters or lies.
+
+They replace one or two attributes of the product in this process.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, Final
+
+import asyncpg
+
+from proxy.audit import postgres, tailing
+from proxy.audit.indexer import Indexer
+from proxy.audit.postgres import PostgresIndex
+from proxy.audit.rows import Row
+from proxy.audit.shipping import Shipper
+from proxy.audit.store import Position
+from proxy.audit.tailing import JournalTail
+from proxy.errors import UnavailableError
+from tests.faults import database
+from tests.faults.bug import Bug
+from tests.faults.report import Report
+
+_SMALL: Final = database.Size(cuts=40, stops=12, calls=2_000, seconds=20, level=5)
+Rig = Callable[[database.Size, int | None], Awaitable[Report]]
+
+
+@contextlib.contextmanager
+def _replaced(*what: tuple[Any, str, Any]) -> Iterator[None]:
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in what]
+    for owner, name, value in what:
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)
+
+
+def _position_before_rows() -> contextlib.AbstractContextManager[None]:
+    async def one_pass(self: Shipper) -> int:
+        await self._attest()
+        await self._find_journals()
+        added = 0
+        for directory, tail in list(self._tails.items()):
+            added += await self._follow(directory, tail)
+        return added  # and where a pass failed, the tails stay behind the rows that were not added
+
+    return _replaced((Shipper, "_pass", one_pass))
+
+
+def _commit_believed() -> contextlib.AbstractContextManager[None]:
+    sound = PostgresIndex.insert
+
+    async def insert(self: PostgresIndex, rows: Any, writer: str, position: Position) -> None:
+        with contextlib.suppress(UnavailableError):
+            await sound(self, rows, writer, position)
+
+    return _replaced((PostgresIndex, "insert", insert))
+
+
+def _rows_dropped_after_a_failure() -> contextlib.AbstractContextManager[None]:
+    sound = Shipper._insert
+
+    async def insert(self: Shipper, writer: str, step: tailing.Step) -> None:
+        failed = getattr(self, "failed_before", False)
+        self.failed_before = True  # type: ignore[attr-defined]
+        # The retry after a failure leaves out what it takes for sent.
+        await sound(self, writer, step._replace(rows=step.rows[1:]) if failed else step)
+        self.failed_before = False  # type: ignore[attr-defined]
+
+    return _replaced((Shipper, "_insert", insert))
+
+
+def _without_transaction() -> contextlib.AbstractContextManager[None]:
+    sound = postgres._copy
+
+    async def begin(connection: Any, statement: str) -> None:
+        if statement.startswith("BEGIN"):
+            statement = "SELECT 1"
+        await connection.execute(statement)
+
+    async def copy(connection: Any, rows: Sequence[Row], writer: str) -> None:
+        await sound(connection, rows[len(rows) // 2 :], writer)
+        await asyncio.sleep(0.02)  # whatever a server does in between
+        await sound(connection, rows[: len(rows) // 2], writer)
+
+    return _replaced((postgres, "_quietly", begin), (postgres, "_copy", copy))
+
+
+def _other_lines_accepted() -> contextlib.AbstractContextManager[None]:
+    async def missing(connection: Any, rows: Sequence[Row], writer: str) -> list[Row]:
+        found = await connection.fetch(
+            "SELECT seq FROM kubewitness.compare($1, $2, $3)",
+            *(writer, [row.seq for row in rows], [b"" for _ in rows]),
+        )
+        there = {seq for (seq,) in found}
+        return [row for row in rows if row.seq not in there]
+
+    async def probe(self: Shipper) -> None:
+        del self
+
+    return _replaced(
+        (postgres, "_missing", missing),
+        (Shipper, "_begin", Indexer._begin),
+        (Shipper, "_probe", probe),
+    )
+
+
+def _lines_encoded_anew() -> contextlib.AbstractContextManager[None]:
+    sound = tailing.rows
+
+    def rows(*given: Any) -> list[Row]:
+        return [row._replace(line=row.line.replace(b'":"', b'": "', 1)) for row in sound(*given)]
+
+    return _replaced((tailing, "rows", rows))
+
+
+def _not_synchronous() -> contextlib.AbstractContextManager[None]:
+    begin = postgres._BEGIN.replace("{durability}", "off")
+    return _replaced((postgres, "_BEGIN", begin))
+
+
+def _blind_retry() -> contextlib.AbstractContextManager[None]:
+    """Both the position and the rows that are there are remembered instead of asked for."""
+
+    async def missing(connection: Any, rows: Sequence[Row], writer: str) -> list[Row]:
+        del connection, writer
+        return list(rows)
+
+    return _replaced((postgres, "_missing", missing), *_REMEMBERED)
+
+
+def _conflict_taken_for_success() -> contextlib.AbstractContextManager[None]:
+    sound = postgres._copy
+
+    async def missing(connection: Any, rows: Sequence[Row], writer: str) -> list[Row]:
+        del connection, writer
+        return list(rows)
+
+    async def copy(connection: Any, rows: Sequence[Row], writer: str) -> None:
+        await connection.execute("SAVEPOINT s")
+        try:
+            await sound(connection, rows, writer)
+        except asyncpg.UniqueViolationError:
+            # They are there already; but so is not what came behind them.
+            await connection.execute("ROLLBACK TO SAVEPOINT s")
+
+    return _replaced((postgres, "_missing", missing), (postgres, "_copy", copy), *_REMEMBERED)
+
+
+async def _remembered(self: PostgresIndex) -> dict[str, Position]:
+    return dict(getattr(self, "remembered", {}))
+
+
+_sound_insert = PostgresIndex.insert
+
+
+async def _remembering(self: PostgresIndex, rows: Any, writer: str, position: Position) -> None:
+    await _sound_insert(self, rows, writer, position)
+    self.remembered = {writer: Position("", 0, position.seq)}  # type: ignore[attr-defined]
+
+
+async def _begin_there(self: Shipper, directory: Any, writer: str, position: Position) -> None:
+    """Skips to a remembered position without a look at what the index has."""
+    place = await asyncio.to_thread(tailing.seek, directory, position.seq) if position.seq else None
+    del writer
+    self._tails[directory] = JournalTail(
+        directory, place.position if place else position, sync=True
+    )
+
+
+async def _no_probe(self: Shipper) -> None:
+    del self
+
+
+_REMEMBERED: Final = (
+    (PostgresIndex, "positions", _remembered),
+    (PostgresIndex, "insert", _remembering),
+    (Shipper, "_begin", _begin_there),
+    (Shipper, "_probe", _no_probe),
+)
+
+
+def _hunting(rig: Rig) -> Callable[[Bug], Report]:
+    def hunt(bug: Bug) -> Report:
+        with bug.plant():
+            return asyncio.run(rig(_SMALL, 1))  # type: ignore[arg-type]
+
+    return hunt
+
+
+BUGS: Final = (
+    Bug(
+        "database-position-before-rows",
+        "A step that failed counts as read: its rows are never sent again.",
+        _position_before_rows,
+        _hunting(database.commit_cuts),
+    ),
+    Bug(
+        "database-commit-believed",
+        "A COMMIT without an answer counts as done.",
+        _commit_believed,
+        _hunting(database.commit_cuts),
+    ),
+    Bug(
+        "database-first-row-of-a-retry-dropped",
+        "A retry takes its first row for sent.",
+        _rows_dropped_after_a_failure,
+        _hunting(database.commit_cuts),
+    ),
+    Bug(
+        "database-no-transaction",
+        "Rows are added without a transaction, the later ones first.",
+        _without_transaction,
+        _hunting(database.immediate_stops),
+    ),
+    Bug(
+        "database-other-lines-accepted",
+        "A conflict counts as the same record, whatever its line is.",
+        _other_lines_accepted,
+        _hunting(database.restored_journal),
+    ),
+    Bug(
+        "database-lines-encoded-anew",
+        "Lines are stored as an encoder writes them, not as the journal has them.",
+        _lines_encoded_anew,
+        _hunting(database.commit_cuts),
+    ),
+    Bug(
+        "database-not-synchronous",
+        "COMMIT does not wait for the server's disk.",
+        _not_synchronous,
+        _hunting(database.immediate_stops),
+    ),
+    Bug(
+        "database-blind-retry",
+        "After an ambiguous COMMIT the same rows are copied again, for ever in conflict.",
+        _blind_retry,
+        _hunting(database.commit_cuts),
+    ),
+    Bug(
+        "database-conflict-taken-for-success",
+        "A batch in conflict counts as there, with the rows behind the conflict.",
+        _conflict_taken_for_success,
+        _hunting(database.commit_cuts),
+    ),
+)
