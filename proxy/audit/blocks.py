@@ -10,6 +10,7 @@ So values may be cut short, and pieces of free text may share a slot.
 """
 
 import struct
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
@@ -31,6 +32,12 @@ BITMAP: Final = BLOCK // 8
 _VALUE: Final = 256
 """Bytes of a value that count."""
 _HIGHEST_CODE: Final = 999
+_FEW: Final = 32
+"""Places up to which a list of them is the shorter form, and read faster."""
+_LIST: Final = b"L"
+_PACKED: Final = b"Z"
+_PLAIN: Final = b"B"
+_FAST: Final = 1
 _TIMES: Final = struct.Struct(f"<{RUNS}q{RUNS}q")
 
 
@@ -79,7 +86,7 @@ class Posting(NamedTuple):
     field: int
     value: bytes
     bits: bytes
-    """Places, two bytes each while that is shorter than a bitmap. Of PIECES a slice."""
+    """Places, see `encode`. Of PIECES a slice."""
 
 
 class Block(NamedTuple):
@@ -122,7 +129,8 @@ class BlockBuilder:
     def __init__(self, writer: str, first: int) -> None:
         self.writer = writer
         self.first = first
-        self._next = first
+        self.following = first
+        """The sequence behind the last one taken."""
         self._kept: list[tuple[Any, ...]] = []
 
     def add(self, rows: Sequence[Row]) -> list[Block]:
@@ -132,15 +140,15 @@ class BlockBuilder:
         """
         full: list[Block] = []
         for row in rows:
-            if row.seq < self._next:
+            if row.seq < self.following:
                 continue
             if row.seq >= self.first + BLOCK:
                 full.append(self._cut(row.seq))
-            self._next = row.seq + 1
+            self.following = row.seq + 1
             if row.terminal:
                 self._kept.append(_keep(row))
-        if self._next == self.first + BLOCK:
-            full.append(self._cut(self._next))
+        if self.following == self.first + BLOCK:
+            full.append(self._cut(self.following))
         return full
 
     def _cut(self, following: int) -> Block:
@@ -250,16 +258,21 @@ def run_times(runs: bytes) -> list[tuple[int, int]]:
 
 
 def encode(places: Sequence[int]) -> bytes:
-    """Places, in order, as a posting has them."""
-    if len(places) * 2 < BITMAP:
-        return struct.pack(f"<{len(places)}H", *places)
-    return _bitmap(places)
+    """Places, in order, as a posting has them; a mark in front says in which form."""
+    if len(places) <= _FEW:
+        return _LIST + struct.pack(f"<{len(places)}H", *places)
+    bits = _bitmap(places)
+    packed = zlib.compress(bits, _FAST)
+    return _PACKED + packed if len(packed) < BITMAP else _PLAIN + bits
 
 
-def decode(bits: bytes) -> int:
+def decode(posting: bytes) -> int:
     """A posting's places as the set bits of one number."""
-    if len(bits) < BITMAP:
+    form, bits = posting[:1], posting[1:]
+    if form == _LIST:
         bits = _bitmap(struct.unpack(f"<{len(bits) // 2}H", bits))
+    elif form == _PACKED:
+        bits = zlib.decompress(bits)
     return int.from_bytes(bits, "little")
 
 
@@ -271,7 +284,6 @@ def _bitmap(places: Iterable[int]) -> bytes:
 
 
 _RUN_BYTES: Final = RUN // 8
-_WHOLE_RUN: Final = (1 << RUN) - 1
 
 
 def parts_by_run(bits: int) -> Iterator[tuple[int, int, int]]:
@@ -293,7 +305,14 @@ def part_places(part: int) -> Iterator[int]:
 
 def whole_runs(word: int) -> int:
     """All places of the runs whose bits are set in `word`."""
-    return sum(_WHOLE_RUN << run * RUN for run in part_places(word))
+    bits = b"".join([_RUNS_OF_BYTE[part] for part in word.to_bytes(RUNS // 8, "little")])
+    return int.from_bytes(bits, "little")
+
+
+_RUNS_OF_BYTE: Final = [
+    b"".join((b"\xff" if part >> bit & 1 else b"\0") * _RUN_BYTES for bit in range(8))
+    for part in range(256)
+]
 
 
 def slice_name(number: int) -> bytes:

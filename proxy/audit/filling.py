@@ -15,7 +15,6 @@ from proxy.audit.blocks import BLOCK, Block, BlockBuilder, marker
 from proxy.audit.rows import Row
 from proxy.audit.schema import blocks, events
 
-
 Ask = Callable[[Select[Any]], Awaitable[Sequence[Any]]]
 """All rows of a statement, from the index that is filled."""
 
@@ -36,7 +35,8 @@ class Filling:
         """Gives the blocks that are full with these rows; the body commits both."""
         builder = self._builders.pop(writer, None)  # and back when it is committed
         full: list[Block] = []
-        if builder is None:
+        # Between our last rows and these, another process may have inserted some.
+        if builder is None or (rows and rows[0].seq > builder.following):
             builder, full = await self._begin(writer)
         full += await asyncio.to_thread(builder.add, rows)
         yield full

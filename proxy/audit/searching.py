@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from proxy.audit.blocks import (
     BLOCK,
+    RUNS,
     Field,
     decode,
     part_places,
@@ -30,6 +31,7 @@ from proxy.audit.schema import blocks, events, postings, run_key, run_texts
 from proxy.audit.selects import Condition, finished, page
 
 _FIRST_STEP: Final = 2
+_GROWTH: Final = 4
 _LONGEST_STEP: Final = 512
 """Blocks looked at together; more each time, as long as not enough is found."""
 _FEW: Final = 500
@@ -40,6 +42,7 @@ _MOST: Final = 4000
 """Events that one statement is asked for."""
 _MANY: Final = 4
 """From one in so many events on, all of a stretch are compared."""
+_EVERY_RUN: Final = (1 << RUNS) - 1
 _ALWAYS: Final = 2**63 - 1
 
 T = TypeVar("T")
@@ -172,11 +175,16 @@ class Finder:
             if left is not None and _few(left):
                 return left
             left = _both(left, await self._posted(need, [*left] if left is not None else numbers))
+        if left is None or not self._slots or _few(left):
+            return left or {}
+        words = dict.fromkeys(left, _EVERY_RUN)
         for slot in self._slots:
-            if left is None or _few(left):
+            if not words:
                 break
-            left = _both(left, await self._with_piece(slot, [*left]))
-        return left or {}
+            found = await self._with_piece(slot, [*words])
+            words = {block: word & found.get(block, 0) for block, word in words.items()}
+            words = {block: word for block, word in words.items() if word}
+        return _both(left, {block: whole_runs(word) for block, word in words.items()})
 
     async def _posted(self, need: Need, numbers: list[int]) -> dict[int, int]:
         column = postings.c
@@ -201,7 +209,7 @@ class Finder:
             column.value == slice_name(number),
         )
         found = await self._connection.execute(statement)
-        return {block: whole_runs(int.from_bytes(bits, "little")) for block, bits in found}
+        return {block: int.from_bytes(bits, "little") for block, bits in found}
 
     async def _with_text(self, candidates: list[Candidates]) -> list[Candidates]:
         """Only those in whose texts the free text stands."""
@@ -256,7 +264,7 @@ def _growing(items: Sequence[T], first: int) -> Iterator[Sequence[T]]:
     at, size = 0, first
     while at < len(items):
         yield items[at : at + size]
-        at, size = at + size, min(size * 2, _LONGEST_STEP)
+        at, size = at + size, min(size * _GROWTH, _LONGEST_STEP)
 
 
 def _portions(candidates: Sequence[Candidates], first: int) -> Iterator[list[Candidates]]:
