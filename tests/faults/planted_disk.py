@@ -1,0 +1,282 @@
+"""Planted bugs below the writer's queue: what a disk at its worst brings to light."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, Final
+
+from proxy.audit import bookmark, journal, recovery
+from proxy.audit.journal import Batch, frame
+from proxy.audit.open_calls import OpenCalls
+from proxy.audit.recovery import Recovered
+from proxy.audit.segments import Segments
+from tests.faults import crash_states
+from tests.faults.bug import Bug
+from tests.faults.report import Report
+
+
+def _hunt(_: Bug) -> Report:
+    return crash_states.hunt()
+
+
+@contextmanager
+def swapped(*changes: tuple[Any, str, Any]) -> Iterator[None]:
+    """Replace attributes: (owner, name, the other value)."""
+    sound = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
+    for owner, name, value in changes:
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for owner, name, value in sound:
+            setattr(owner, name, value)
+
+
+class _Deaf:
+    """A storage whose directories are never synced; everything else is passed on."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def sync_directory(self, path: object) -> None:
+        pass
+
+
+_sound_init = Segments.__init__
+_sound_commit = Segments.commit
+_sound_begin = Segments._begin
+_sound_fail = Segments._fail
+_sound_header = Segments._header
+_sound_recover = recovery.recover
+_sound_first_records = recovery.first_records
+_sound_sound = journal.sound
+
+
+def _write_unsynced(self: Segments, present: Any, batch: Batch) -> None:
+    present.file.write(batch.data, self._end)
+    self._end += len(batch.data)
+    self._last = batch
+
+
+def _write_then_sync_the_one_before(self: Segments, present: Any, batch: Batch) -> None:
+    present.file.sync()
+    _write_unsynced(self, present, batch)
+
+
+def _commit_again_in_place(self: Segments, batch: Batch) -> None:
+    """As `Segments.commit`, but a failed sync is simply repeated."""
+    if self._open is not None and self._open.capacity - self._end > len(batch.data):
+        present = self._open
+        try:
+            present.file.write(batch.data, self._end)
+            try:
+                present.file.sync()
+            except OSError:
+                present.file.sync()
+        except OSError as error:
+            self._fail(present, error)
+        else:
+            self._end += len(batch.data)
+            self._last = batch
+            return
+    _sound_commit(self, batch)
+
+
+def _begin_quietly(self: Segments, batch: Batch) -> None:
+    with suppress(OSError):
+        _sound_begin(self, batch)
+
+
+def _commit_renumbered(self: Segments, batch: Batch) -> None:
+    """What failed is written again under the sequences that follow it."""
+    try:
+        _sound_commit(self, batch)
+    except OSError:
+        bodies = [line[line.index(b'","') + 3 : -1] for line in batch.data.split(b"\n")[:-2]]
+        again = frame(bodies, b"00" * 16 * len(bodies), batch.last + 1, batch.sha256)
+        _sound_commit(self, again)
+
+
+def _fail_and_remove(self: Segments, present: Any, error: OSError) -> None:
+    _sound_fail(self, present, error)
+    self._storage.remove(self._directory / str(present.name))
+
+
+def _finish_too_short(self: Segments, present: Any) -> None:
+    with suppress(OSError):
+        present.file.truncate(self._end - 1)
+    self._drop(present)
+
+
+def _header_of(self: Segments, batch: Batch, *rest: Any, **changes: Any) -> bytes:
+    values = {"first": batch.first, "last": batch.last, "prev": batch.prev} | changes
+    return _sound_header(self, Batch(data=batch.data, sha256=batch.sha256, **values), *rest)
+
+
+def _header_from_last(self: Segments, batch: Batch, *rest: Any) -> bytes:
+    return _header_of(self, batch, *rest, first=batch.last + 1)
+
+
+def _deaf_init(self: Segments, storage: Any, *args: Any, **named: Any) -> None:
+    _sound_init(self, _Deaf(storage), *args, **named)
+
+
+def _lines_count(data: bytes, position: int) -> int:
+    """Whole lines are kept, whether or not their batch is complete."""
+    end = _sound_sound(data, position)
+    while data.startswith(b'{"seq":', end) and (stop := data.find(b"\n", end)) > 0:
+        end = stop + 1
+    return end
+
+
+def _all_but_the_last(data: bytes, position: int) -> int:
+    end = position
+    while (following := journal.read_batch(data, end)) is not None:
+        if journal.read_batch(data, following.next) is None and end > position:
+            break
+        end = following.next
+    return end
+
+
+def _without_sync(self: Any, path: Any, data: bytes, end: int) -> None:
+    file = self._storage.open(path)
+    file.truncate(end)
+    file.close()
+
+
+def _epoch_again(*args: Any) -> Recovered:
+    recovered = _sound_recover(*args)
+    recovered.epoch = max(1, recovered.epoch - 1)
+    return recovered
+
+
+def _one_left_open(recovered: Recovered, now: float) -> list[bytes]:
+    records = _sound_first_records(recovered, now)
+    return records[1:] if len(records) > 1 else records
+
+
+def _closed_twice(recovered: Recovered, now: float) -> list[bytes]:
+    records = _sound_first_records(recovered, now)
+    return [records[0], *records] if len(records) > 1 else records
+
+
+def _seen_as_sealed(_: bytes) -> bool:
+    return True
+
+
+def _believed(data: bytes) -> Any:
+    """A bookmark whose checksum is not looked at."""
+    first, *lines = data.split(b"\n")[:-2] or [b""]
+    try:
+        head = bookmark._decode_head(first)
+    except journal.UNREADABLE:
+        return None
+    name = journal.SegmentName(head.epoch, head.segment)
+    return bookmark.Bookmark(head.writer, name, head.seq, head.sha256, lines)
+
+
+def _bug(name: str, breaks: str, *changes: tuple[Any, str, Any]) -> Bug:
+    return Bug(name, breaks, partial(swapped, *changes), _hunt)
+
+
+BUGS: Final = [
+    _bug(
+        "no-sync",
+        "Batches are written and never synced.",
+        (Segments, "_write", _write_unsynced),
+    ),
+    _bug(
+        "ack-before-sync",
+        "A batch counts when it is written; its sync comes with the next one.",
+        (Segments, "_write", _write_then_sync_the_one_before),
+    ),
+    _bug(
+        "sync-repeated",
+        "A sync that failed is tried again on the same file, and believed.",
+        (Segments, "commit", _commit_again_in_place),
+    ),
+    _bug(
+        "directory-not-synced",
+        "A new segment's name is never made durable.",
+        (Segments, "__init__", _deaf_init),
+    ),
+    _bug(
+        "failed-roll-swallowed",
+        "A batch that a new segment could not take is forgotten and acknowledged.",
+        (Segments, "_begin", _begin_quietly),
+    ),
+    _bug(
+        "rewritten-with-new-sequences",
+        "A batch that failed is written again under other sequences.",
+        (Segments, "commit", _commit_renumbered),
+    ),
+    _bug(
+        "failed-segment-removed",
+        "A segment that failed is removed, with the durable batches in it.",
+        (Segments, "_fail", _fail_and_remove),
+    ),
+    _bug(
+        "finished-segment-cut-short",
+        "A full segment is cut one byte too early.",
+        (Segments, "_finish", _finish_too_short),
+    ),
+    _bug(
+        "header-with-wrong-sequence",
+        "A header's firstSeq is that of the batch after its first.",
+        (Segments, "_header", _header_from_last),
+    ),
+    _bug(
+        "checksum-not-checked",
+        "A batch with a trailer counts, whatever stands before the trailer.",
+        (journal, "intact", lambda *_: True),
+        (recovery, "intact", lambda *_: True),
+    ),
+    _bug(
+        "torn-batch-kept",
+        "Recovery keeps the whole lines of a torn batch.",
+        (recovery, "sound", _lines_count),
+    ),
+    _bug(
+        "whole-batch-cut",
+        "Recovery cuts the last whole batch as well.",
+        (recovery, "sound", _all_but_the_last),
+    ),
+    _bug(
+        "kept-but-not-synced",
+        "Recovery builds on what only the page cache holds.",
+        (recovery._Scan, "_cut", _without_sync),
+    ),
+    _bug(
+        "epoch-again",
+        "The new epoch has the number of the last one.",
+        (recovery, "recover", _epoch_again),
+    ),
+    _bug(
+        "open-call-left-open",
+        "One of the calls that a crash left open gets no outcome.",
+        (recovery, "first_records", _one_left_open),
+    ),
+    _bug(
+        "open-call-closed-twice",
+        "One of the calls that a crash left open gets two outcomes.",
+        (recovery, "first_records", _closed_twice),
+    ),
+    _bug(
+        "every-end-is-a-seal",
+        "Recovery takes every journal for one that was closed in good order.",
+        (recovery, "sealed", _seen_as_sealed),
+    ),
+    _bug(
+        "bookmark-forgotten",
+        "Recovery begins behind a bookmark and forgets the open calls it names.",
+        (OpenCalls, "restore", lambda *_: None),
+    ),
+    _bug(
+        "bookmark-believed",
+        "A torn bookmark counts like a whole one.",
+        (recovery, "decode", _believed),
+    ),
+]
