@@ -1,7 +1,6 @@
 """Planted bugs below the writer's queue: what a disk at its worst brings to light."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -10,26 +9,15 @@ from proxy.audit.journal import Batch, frame
 from proxy.audit.open_calls import OpenCalls
 from proxy.audit.recovery import Recovered
 from proxy.audit.segments import Segments
-from tests.faults import crash_states
+from proxy.audit.writer import JournalWriter
+from tests.faults import crash_states, simulated_writer
 from tests.faults.bug import Bug
 from tests.faults.report import Report
+from tests.faults.swapping import swapped
 
 
 def _hunt(_: Bug) -> Report:
     return crash_states.hunt()
-
-
-@contextmanager
-def swapped(*changes: tuple[Any, str, Any]) -> Iterator[None]:
-    """Replace attributes: (owner, name, the other value)."""
-    sound = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
-    for owner, name, value in changes:
-        setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        for owner, name, value in sound:
-            setattr(owner, name, value)
 
 
 class _Deaf:
@@ -178,8 +166,47 @@ def _believed(data: bytes) -> Any:
     return bookmark.Bookmark(head.writer, name, head.seq, head.sha256, lines)
 
 
+def _hunt_writer(_: Bug) -> Report:
+    return simulated_writer.crashed_writers(runs=1000)
+
+
+def _commit_after_telling(self: JournalWriter, batch: Batch) -> None:
+    """Whoever waits is told before the thread has even seen the batch."""
+    for seq, future in enumerate(self._waiting._sent, batch.first):
+        if future is not None and not future.done():
+            future.set_result(seq)
+    _sound_writer_commit(self, batch)
+
+
+def _done_whatever_happened(
+    self: JournalWriter, batch: Batch, _: Exception | None, seconds: float
+) -> None:
+    _sound_done(self, batch, None, seconds)
+
+
+def _drop_what_failed(self: JournalWriter) -> None:
+    self._waiting.release(0)
+    self._inflight = None
+    self._send_probe()
+
+
+def _number_anew(self: JournalWriter) -> None:
+    batch = self._inflight
+    if batch is not None:
+        bodies = [line[line.index(b'","') + 3 : -1] for line in batch.data.split(b"\n")[:-2]]
+        salts = b"00" * 16 * len(bodies)
+        self._inflight = again = frame(bodies, salts, self._next_seq, self._prev)
+        self._next_seq, self._prev = again.last + 1, again.sha256
+        self._commit(again)
+
+
+_sound_writer_commit = JournalWriter._commit
+_sound_done = JournalWriter._done
+
+
 def _bug(name: str, breaks: str, *changes: tuple[Any, str, Any]) -> Bug:
-    return Bug(name, breaks, partial(swapped, *changes), _hunt)
+    in_writer = changes[0][0] is JournalWriter
+    return Bug(name, breaks, partial(swapped, *changes), _hunt_writer if in_writer else _hunt)
 
 
 BUGS: Final = [
@@ -278,5 +305,25 @@ BUGS: Final = [
         "bookmark-believed",
         "A torn bookmark counts like a whole one.",
         (recovery, "decode", _believed),
+    ),
+    _bug(
+        "told-before-the-disk",
+        "Whoever waits for a record is told before the disk has it.",
+        (JournalWriter, "_commit", _commit_after_telling),
+    ),
+    _bug(
+        "error-not-looked-at",
+        "The thread's error is not looked at: what failed counts as durable.",
+        (JournalWriter, "_done", _done_whatever_happened),
+    ),
+    _bug(
+        "failed-batch-dropped",
+        "A batch that failed is not tried again; its sequences are never written.",
+        (JournalWriter, "_try_again", _drop_what_failed),
+    ),
+    _bug(
+        "failed-batch-numbered-anew",
+        "A batch that failed is tried again under new sequences.",
+        (JournalWriter, "_try_again", _number_anew),
     ),
 ]

@@ -144,7 +144,7 @@ class Life:
             if random.random() < 0.5:
                 self._disk.forget(random.randrange)
         else:
-            self._disk = _sample(disk.power_cut(), random)
+            self._disk = sample(disk.power_cut(), random)
         self._calls.forget()
         self._seen.clear()
 
@@ -155,11 +155,11 @@ class Life:
         self.counts.moments += 1
         states = disk.power_cut()
         if self._depth:
-            found = [_sample(states, self.random) for _ in range(_NESTED)]
+            found = [sample(states, self.random) for _ in range(_NESTED)]
         elif states.count <= _EVERY:
             found = [states.state(digits) for digits in states.every()]
         else:
-            found = [_sample(states, self.random) for _ in range(_SAMPLED)]
+            found = [sample(states, self.random) for _ in range(_SAMPLED)]
         for state in found:
             self._try(state, ledger)
         # What a killed process had not synced is what the next one must see to.
@@ -193,7 +193,7 @@ class Life:
             self._depth -= 1
 
 
-def _sample(states: CrashStates, random: Random) -> Disk:
+def sample(states: CrashStates, random: Random) -> Disk:
     """One state: of its choices, most are alike, as writeback leaves them; now and then none is."""
     radices = states.radices
     style = random.random()
