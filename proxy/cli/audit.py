@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from proxy.cli import audit_hold
+from proxy.cli import audit_hold, audit_retain
 from proxy.cli import audit_pages as pages
 from proxy.cli.audit_counts import stats, who
 from proxy.cli.audit_export import export
@@ -191,3 +191,4 @@ app.command(
     "  kubewitness audit stats --by status --cluster prod",
 )(with_filter(stats))
 app.add_typer(audit_hold.app, name="hold")
+app.add_typer(audit_retain.app, name="retain")

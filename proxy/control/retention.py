@@ -16,10 +16,10 @@ from proxy.errors import DeniedError
 from proxy.state.retention import APPROVERS, LegalHold, Retention
 
 _MICROS: Final = 1_000_000
-_MOST_DAYS: Final = 36_600
+_MOST: Final = 36_600
 
-Day = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
-Days = Annotated[tuple[Day, ...], msgspec.Meta(max_length=_MOST_DAYS)]
+Partition = Annotated[str, msgspec.Meta(pattern=r"^events_[a-z0-9]{1,40}$")]
+Partitions = Annotated[tuple[Partition, ...], msgspec.Meta(max_length=_MOST)]
 
 
 class ProposeRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -52,15 +52,15 @@ class RetentionList(msgspec.Struct, frozen=True):
 class BeginRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the operator is about to remove."""
 
-    days: Days
+    partitions: Partitions
     archive: Text
-    """Where the journals were found that hold every record of these days."""
+    """Where the journals were found that hold every record of them."""
 
 
 class EndRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What came of it."""
 
-    days: Days
+    partitions: Partitions
     """Those that were removed."""
     records: Annotated[int, msgspec.Meta(ge=0)]
     problem: Text = ""
@@ -124,7 +124,7 @@ async def approve(act: Act) -> RetentionItem:
 
 
 async def begin(act: Act) -> RetentionItem:
-    """Put on record that approved days are being removed now."""
+    """Put on record that approved partitions are being removed now."""
     found = await act.services.store.retentions.get(act.param("id"))
     if not found.approved:
         raise DeniedError(
@@ -209,12 +209,14 @@ def _about_named(act: Act) -> About:
 
 def _about_begin(act: Act) -> About:
     wanted = act.body_as(BeginRequest)
-    return About(act.param("id"), {"days": list(wanted.days), "archive": wanted.archive})
+    return About(
+        act.param("id"), {"partitions": list(wanted.partitions), "archive": wanted.archive}
+    )
 
 
 def _about_end(act: Act) -> About:
     wanted = act.body_as(EndRequest)
-    detail: Detail = {"days": list(wanted.days), "records": wanted.records}
+    detail: Detail = {"partitions": list(wanted.partitions), "records": wanted.records}
     return About(act.param("id"), detail | ({"problem": wanted.problem} if wanted.problem else {}))
 
 
@@ -243,7 +245,7 @@ ROUTES = (
     ),
     Route(
         "POST", "/retentions/{id}/begin", "beginRetention",
-        "Put on record that an operator begins to remove approved days.", begin,
+        "Put on record that an operator begins to remove what was approved.", begin,
         action="audit.retain.begin", about=_about_begin, body=BeginRequest, response=RetentionItem,
     ),
     Route(

@@ -1,6 +1,7 @@
 """Reading journals plainly: what is given is what was written, in order, each record once."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,19 @@ WRITER = "0011aabb-main"
 
 
 def segment(
-    directory: Path, number: int, first: int, count: int, *, epoch: int = 1, text: str = "x"
+    directory: Path,
+    number: int,
+    first: int,
+    count: int,
+    *,
+    epoch: int = 1,
+    text: str = "x",
+    body: Callable[[int], bytes] | None = None,
 ) -> Path:
-    """A segment of one batch, its records saying `text` and their sequence."""
+    """A segment of one batch, its records saying `text` and their sequence, or what `body` says."""
     directory.mkdir(parents=True, exist_ok=True)
-    bodies = [
-        b'"kind":"Event","auditID":"%b-%d"' % (text.encode(), first + i) for i in range(count)
-    ]
+    made = body or (lambda seq: b'"kind":"Event","auditID":"%b-%d"' % (text.encode(), seq))
+    bodies = [made(first + i) for i in range(count)]
     header = Header(VERSION, WRITER, epoch, number, first, GENESIS, "2027-01-15T08:00:00.000000Z")
     path = directory / f"{epoch:06}-{number:06}.jsonl"
     path.write_bytes(line(header) + frame(bodies, b"0" * 32 * count, first, GENESIS).data + b"\0\0")

@@ -22,7 +22,7 @@ def outcomes(plane: Plane, action: str) -> list[str]:
     return [line["outcome"] for line in plane.journal.durable if line.get("action") == action]
 
 
-DAYS = {"days": ["2025-01-01", "2025-01-02"], "archive": "/archive"}
+PARTS = {"partitions": ["events_d20250101", "events_m202412"], "archive": "/archive"}
 
 
 def test_nothing_begins_before_two_people_agreed(plane: Plane, ann: Client, bob: Client) -> None:
@@ -33,19 +33,19 @@ def test_nothing_begins_before_two_people_agreed(plane: Plane, ann: Client, bob:
         if approver is not None:
             approver.post(f"{path}/approve")
         with pytest.raises(DeniedError, match="of 2 approvals"):
-            ann.post(f"{path}/begin", DAYS)
+            ann.post(f"{path}/begin", PARTS)
     with pytest.raises(ConflictError, match="'ann' has approved"):
         ann.post(f"{path}/approve")
     assert bob.post(f"{path}/approve")["approved"] is True
-    assert ann.post(f"{path}/begin", DAYS)["approvedBy"] == ["ann", "bob"]
-    ann.post(f"{path}/end", {"days": DAYS["days"], "records": 7})
+    assert ann.post(f"{path}/begin", PARTS)["approvedBy"] == ["ann", "bob"]
+    ann.post(f"{path}/end", {"partitions": PARTS["partitions"], "records": 7})
     assert ann.get("/retentions")["items"][0]["approvedBy"] == ["ann", "bob"]
     begun = [line for line in plane.journal.durable if line.get("action") == "audit.retain.begin"]
     assert [line["outcome"].split(":")[0] for line in begun] == [
         *("requested", "denied") * 2,
         *("requested", "ok"),
     ]
-    assert begun[-2]["detail"]["days"] == DAYS["days"], "before anything is removed"
+    assert begun[-2]["detail"]["partitions"] == PARTS["partitions"], "before anything is removed"
     assert outcomes(plane, "audit.retain.end") == ["requested", "ok"]
 
 
@@ -65,9 +65,9 @@ def test_a_hold_needs_a_second_person_to_end(plane: Plane, ann: Client, bob: Cli
         ("/retentions", {"olderThanDays": 10, "reason": "x"}, InvalidInputError),
         ("/retentions", {"olderThanDays": 400}, InvalidInputError),
         ("/retentions/none/approve", None, NotFoundError),
-        ("/retentions/none/begin", DAYS, NotFoundError),
-        ("/retentions/none/begin", DAYS | {"days": ["yesterday"]}, InvalidInputError),
-        ("/retentions/none/end", {"days": [], "records": -1}, InvalidInputError),
+        ("/retentions/none/begin", PARTS, NotFoundError),
+        ("/retentions/none/begin", PARTS | {"partitions": ["yesterday"]}, InvalidInputError),
+        ("/retentions/none/end", {"partitions": [], "records": -1}, InvalidInputError),
         ("/legal-holds", {"reason": "x", "since": "when?"}, InvalidInputError),
         ("/legal-holds", {"reason": " "}, InvalidInputError),
         ("/legal-holds/none/release", {"reason": "x"}, NotFoundError),

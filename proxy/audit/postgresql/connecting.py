@@ -1,0 +1,200 @@
+"""Connections to PostgreSQL: in one role each, with nothing left to what a login was set up with.
+
+A URL is libpq's: `postgresql://user@host:5432/database?sslmode=verify-full&sslrootcert=…`. A
+password may stand in it, or better in a passfile (`~/.pgpass`, PGPASSFILE). No message repeats
+the URL.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from enum import StrEnum
+from typing import Any, Final
+
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from proxy.errors import SettingsError, UnavailableError
+
+CONNECT_SECONDS: Final = 2.0
+_KEEP: Final = "Calls go on and are recorded; the index follows when it is back."
+_UPGRADE: Final = "Run `kubewitness db upgrade` as a database administrator."
+
+SCHEMA: Final = "kubewitness"
+"""Of the events, everything that guards them, and the state."""
+VIEWS: Final = "kubewitness_views"
+"""Of what readers see."""
+
+
+class Role(StrEnum):
+    """Group roles without a login; the names are of the whole server, not of one database."""
+
+    OWNER = "kubewitness_owner"
+    """Owns the schema; nobody is a member outside `db upgrade`."""
+    WRITER = "kubewitness_writer"
+    READER = "kubewitness_reader"
+    STATE = "kubewitness_state"
+
+
+SEARCH_PATH: Final = {
+    # Temporary tables come last: by default they would hide ours.
+    Role.OWNER: "pg_catalog, pg_temp",
+    Role.WRITER: "pg_catalog, pg_temp",
+    Role.READER: f"{VIEWS}, pg_catalog, pg_temp",
+    Role.STATE: f"{SCHEMA}, pg_catalog, pg_temp",
+}
+
+
+def is_postgresql(url: str) -> bool:
+    """Whether `url` names a PostgreSQL database."""
+    return url.startswith(("postgresql://", "postgres://"))
+
+
+async def connect(url: str, role: Role | None, *, seconds: float = CONNECT_SECONDS) -> Any:  # noqa: ANN401  # asyncpg is untyped
+    """An asyncpg connection that acts as `role`, or as the login itself.
+
+    Whatever `ALTER ROLE … SET` left for the login is set back to what we rely on. Raises
+    SettingsError when the URL is none of PostgreSQL or the login may not act as `role`, and
+    UnavailableError when the server does not answer within `seconds`.
+    """
+    if not is_postgresql(url):
+        raise SettingsError("database: is not a postgresql:// URL.")
+    with translated():
+        async with asyncio.timeout(seconds):
+            connection = await asyncpg.connect(
+                url,
+                server_settings={"application_name": "kubewitness"},
+                # Behind a pooler in transaction mode a name would not be ours alone.
+                statement_cache_size=100,
+            )
+            try:
+                await connection.execute(_session(role))
+            except BaseException:
+                connection.terminate()
+                raise
+    return connection
+
+
+def _session(role: Role | None) -> str:
+    statements = [
+        "SET default_transaction_read_only = off",
+        "SET default_transaction_isolation = 'read committed'",
+        "SET default_transaction_deferrable = off",
+        "SET client_min_messages = warning",
+        "SET bytea_output = 'hex'",
+        "SET row_security = on",
+        # Hundreds of partitions look expensive enough to be compiled, and never are.
+        "SET jit = off",
+        f"SET search_path = {SEARCH_PATH[role] if role else 'pg_catalog, pg_temp'}",
+    ]
+    if role is not None:
+        statements.append(f"SET ROLE {role}")
+    return "; ".join(statements)
+
+
+@contextmanager
+def translated(hint: str = _KEEP) -> Iterator[None]:
+    """Errors of asyncpg and of the network as ours, without what was in the statement."""
+    try:
+        yield
+    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as e:
+        raise UnavailableError(f"PostgreSQL refuses the login: {_first(e)}.") from e
+    except asyncpg.exceptions.ClientConfigurationError as e:
+        raise SettingsError("database: is not a URL that PostgreSQL understands.") from e
+    except (asyncpg.UndefinedObjectError, asyncpg.UndefinedTableError) as e:
+        raise SettingsError(
+            f"The database has no current schema: {_first(e)}.", hint=_UPGRADE
+        ) from e
+    except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError) as e:
+        raise SettingsError(
+            f"The database has no current schema: {_first(e)}.", hint=_UPGRADE
+        ) from e
+    except (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedColumnError) as e:
+        raise SettingsError(
+            f"The database does not let us: {_first(e)}.",
+            hint="Run `kubewitness db upgrade --login NAME` with the name in our URL.",
+        ) from e
+    except asyncpg.exceptions.PostgresError as e:
+        raise UnavailableError(f"PostgreSQL: {_first(e)}.", hint=hint) from e
+    except TimeoutError as e:
+        raise UnavailableError("PostgreSQL does not answer in time.", hint=hint) from e
+    except (OSError, asyncpg.exceptions.InterfaceError) as e:
+        raise UnavailableError(f"PostgreSQL cannot be reached: {_first(e)}.", hint=hint) from e
+
+
+def _first(error: BaseException) -> str:
+    """The first line of a message, which names things and no values."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+class Session:
+    """One connection in one role, made by need and dropped on any trouble.
+
+    After an error or a cancellation nobody knows what the server did; the next user gets a new
+    connection.
+    """
+
+    def __init__(self, url: str, role: Role) -> None:
+        self._url = url
+        self._role = role
+        self._lock = asyncio.Lock()
+        self._connection: Any = None
+        self.generation = 0
+        """Grows with each connection: what was learned on an older one may be out of date."""
+
+    @asynccontextmanager
+    async def use(self) -> AsyncIterator[Any]:
+        """The connection, for one user at a time. Raises as `connect` does."""
+        async with self._lock:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await connect(self._url, self._role)
+                self.generation += 1
+            try:
+                with translated():
+                    yield self._connection
+            except BaseException:
+                self._drop()
+                raise
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+    async def close(self) -> None:
+        """Say goodbye, briefly."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await connection.close()
+        except (
+            TimeoutError,
+            OSError,
+            asyncpg.exceptions.PostgresError,
+            asyncpg.exceptions.InterfaceError,
+        ):
+            connection.terminate()
+
+
+def engine(url: str, role: Role, *, size: int = 4, read_only: bool = False) -> AsyncEngine:
+    """An SQLAlchemy engine whose connections are made by `connect`. Nothing is opened yet.
+
+    With `read_only`, a transaction sees one state of the database throughout and changes nothing.
+    """
+    options = {"isolation_level": "REPEATABLE READ"} if read_only else {}
+
+    async def make(*_: object, **__: object) -> Any:  # noqa: ANN401  # as SQLAlchemy calls it
+        return await connect(url, role)
+
+    made = create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=make,
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=30,
+        pool_pre_ping=True,
+        **options,
+    )
+    return made.execution_options(postgresql_readonly=True) if read_only else made

@@ -1,0 +1,90 @@
+"""`kubewitness audit retain run`, step by step: check everything, put it on record, remove."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from proxy.audit.archive import Archive
+from proxy.audit.postgresql.removal import Partition, partitions_before, records, remove
+from proxy.audit.postgresql.upgrade import acting_as_owner
+from proxy.audit.retention import check
+from proxy.audit.rows import micros
+from proxy.cli.client import Client
+from proxy.cli.connection import path_of
+from proxy.cli.output import say, write
+from proxy.errors import ConflictError, KubewitnessError
+
+
+class Removing:
+    """One run: the approved proposal, and where its records must be found."""
+
+    def __init__(
+        self,
+        client: Client,
+        retention: dict[str, Any],
+        archives: Sequence[Path],
+        *,
+        dry_run: bool,
+    ) -> None:
+        self._client = client
+        self._retention = retention
+        self._archives = archives
+        self._dry_run = dry_run
+
+    async def run(self, database: str) -> None:
+        """Check, record, remove.
+
+        Raises MissingRecordError when a record is not in the archive, ConflictError when the
+        database has a rule against it; then nothing, or nothing more, was removed.
+        """
+        async with acting_as_owner(database) as connection:
+            before = micros(self._retention["before"])
+            found = await partitions_before(connection, before)
+            if not found:
+                write("There is nothing that old.\n")
+                return
+            await self._check(connection, found)
+            if self._dry_run:
+                say("Nothing was removed (--dry-run).")
+                return
+            self._tell("begin", {"archive": ", ".join(map(str, self._archives))}, found)
+            await self._remove(connection, found)
+
+    async def _check(self, connection: Any, found: Sequence[Partition]) -> None:  # noqa: ANN401  # asyncpg is untyped
+        """Find every record in the archive."""
+        archive, total = Archive(self._archives), 0
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("partitions found in the archive", total=len(found))
+            for partition in found:
+                total += (await check(records(connection, partition), archive)).records
+                progress.advance(task)
+        write(f"{total} records in {len(found)} partitions are in the archive.\n")
+
+    async def _remove(self, connection: Any, found: Sequence[Partition]) -> None:  # noqa: ANN401
+        done: list[Partition] = []
+        count, problem = 0, "interrupted"
+        try:
+            for partition in found:
+                count += await remove(connection, partition, self._retention["id"])
+                done.append(partition)
+            problem = ""
+        except asyncpg.exceptions.PostgresError as error:
+            problem = str(error).splitlines()[0]
+            raise ConflictError(f"The database refuses: {problem}.") from error
+        finally:
+            self._tell("end", {"records": count, "problem": problem[:500]}, done)
+            write(f"Removed {count} records in {len(done)} partitions from the index.\n")
+
+    def _tell(self, step: str, more: dict[str, Any], partitions: Sequence[Partition]) -> None:
+        body = {"partitions": [partition.name for partition in partitions], **more}
+        try:
+            self._client.post(path_of("retentions", self._retention["id"], step), body)
+        except KubewitnessError:
+            if step == "begin":
+                raise
+            say("Warning: the outcome could not be recorded; its beginning is on record.")
