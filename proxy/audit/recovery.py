@@ -36,6 +36,7 @@ from proxy.audit.journal import (
     intact_after,
     last_batch,
     last_trailer,
+    read_batch,
     read_header,
     read_seal,
     sealed,
@@ -80,12 +81,19 @@ def recover(storage: Storage, directory: Path, writer: str) -> Recovered:
     if not found:
         return result
     result.epoch = found[-1].epoch + 1
+    storage.sync_directory(directory)  # a name that is built on must not go away again
+    begun: list[Header] = []
     by_epoch = [list(group) for _, group in groupby(found, key=lambda name: name.epoch)]
     for names in reversed(by_epoch):
         scan = _Scan(storage, directory, writer, result, marks)
         scan.epoch(names)
+        begun += scan.begun
         if scan.batches:
             break
+    for header in begun:
+        if header.first_seq > result.next_seq:
+            result.missing.append((result.next_seq, header.first_seq - 1))
+            result.next_seq, result.prev = header.first_seq, header.prev
     return result
 
 
@@ -141,6 +149,8 @@ class _Scan:
         self._open = OpenCalls()
         result.open_calls = self._open.lines
         self.batches = 0
+        self.begun: list[Header] = []
+        """Of the segments at the end that have no batch: what they say was before them, was."""
         self._last = 0
 
     def epoch(self, names: list[SegmentName]) -> None:
@@ -159,22 +169,37 @@ class _Scan:
         result.next_seq = max(result.next_seq, self._last + 1)
 
     def _written(self, names: list[SegmentName]) -> tuple[list[SegmentName], bytes]:
-        """The segments up to the last one that was more than begun, and that one's bytes."""
+        """The segments up to the last one with a whole batch, and that one's bytes.
+
+        One without does not overrule the segment before it: that one's last batch, which failed
+        and was to be written again, may be whole.
+        """
         names = list(names)
         while names:
             path = self._directory / str(names[-1])
             data = self._storage.read(path)
             with _located(path):
-                if read_header(data) is not None:
+                read = read_header(data)
+                if read is not None and _batch_at(data, read[1]):
                     return names, data
-                _not_damaged(data)
+                self._only_begun(path, data, read)
             self._result.clean = False
-            self._empty(path, len(data))
             names.pop()
         return names, b""
 
+    def _only_begun(self, path: Path, data: bytes, read: tuple[Header, int] | None) -> None:
+        """Give back the space of a segment without a batch; its name stays used."""
+        if read is None:
+            _not_damaged(data)
+            self._empty(path, len(data))
+            return
+        header, position = read
+        self._refuse_stranger(header)
+        self._refuse_damage(data, position, header.first_seq - 1)
+        self._cut(path, data, position)
+        self.begun.append(header)
+
     def _empty(self, path: Path, size: int) -> None:
-        """Give back the space of a segment that was only begun; its name stays used."""
         if size:
             file = self._storage.open(path)
             try:
@@ -244,7 +269,7 @@ class _Scan:
             offset += end
             data, position = self._storage.read(path, offset, size), 0
             end = _rewritten(data, 0)
-        self._refuse_damage(data, position)
+        self._refuse_damage(data, position, self._last)
 
     def _newest(self, data: bytes, path: Path) -> None:
         """Read the last segment, where a torn tail may be, and look at every checksum."""
@@ -260,7 +285,7 @@ class _Scan:
             self._result.open_calls.clear()
             return
         self._result.clean = False
-        self._refuse_damage(data, end)
+        self._refuse_damage(data, end, self._last)
         self._cut(path, data, end)
 
     def _skim(self, data: bytes, position: int, end: int) -> None:
@@ -272,11 +297,7 @@ class _Scan:
 
     def _continue(self, header: Header) -> None:
         """Go on from where the segment says it does."""
-        if header.writer != self._writer:
-            raise CorruptJournalError(
-                f"it belongs to writer {header.writer}, not {self._writer}",
-                hint="Each data directory has its own journals; do not copy them into another.",
-            )
+        self._refuse_stranger(header)
         if self._last and header.first_seq > self._last + 1:
             self._result.missing.append((self._last + 1, header.first_seq - 1))
         self._last = header.first_seq - 1
@@ -284,20 +305,34 @@ class _Scan:
             self._result.next_seq = header.first_seq
             self._result.prev = header.prev
 
-    def _refuse_damage(self, data: bytes, position: int) -> None:
+    def _refuse_stranger(self, header: Header) -> None:
+        if header.writer != self._writer:
+            raise CorruptJournalError(
+                f"it belongs to writer {header.writer}, not {self._writer}",
+                hint="Each data directory has its own journals; do not copy them into another.",
+            )
+
+    def _refuse_damage(self, data: bytes, position: int, last: int) -> None:
         torn = data.find(b"}", position) >= 0
         if torn and (after := intact_after(data, position)) is not None:
             raise CorruptJournalError(
-                f"it is damaged after record {self._last}; records up to {after} follow"
+                f"it is damaged after record {last}; records up to {after} follow"
             )
 
     def _cut(self, path: Path, data: bytes, end: int) -> None:
-        """Cut the torn tail, and make durable what the page cache may hold alone."""
+        """Cut the torn tail, and make durable what the page cache may hold alone.
+
+        After a sync that failed, the kernel takes the last batch for durable, and a sync would do
+        nothing: it is written again.
+        """
+        found = last_batch(data[:end])
+        start = found.start if found is not None else 0
         file = self._storage.open(path)
         try:
             if end < len(data):
                 self._result.cut_bytes += len(data[end:].rstrip(b"\0"))
                 file.truncate(end)
+            file.write(data[start:end], start)
             file.sync()
         finally:
             file.close()
@@ -307,9 +342,14 @@ class _Scan:
 def _rewritten(data: bytes, position: int) -> int:
     """Where the intact batches end, in a segment that was followed by another: only its last batch can be torn."""
     found = last_batch(data)
-    if found is None:
-        return position
+    if found is None:  # what looks like the last trailer is torn
+        return sound(data, position)
     return found.next if intact(data, found) else max(found.start, position)
+
+
+def _batch_at(data: bytes, position: int) -> bool:
+    found = read_batch(data, position)
+    return found is not None and intact(data, found)
 
 
 def _not_damaged(data: bytes) -> None:

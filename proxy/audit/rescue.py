@@ -157,4 +157,5 @@ def _draft(storage: Storage, draft: Path, size: int, reserve: Reserve) -> Segmen
             raise
     storage.rename(reserve.path, draft)
     reserve.taken()
+    storage.sync_directory(draft.parent)  # or a power cut makes it the reserve again, with records
     return storage.open(draft)

@@ -6,7 +6,11 @@ test with a simulated disk. Rules (each one is somebody's lost log):
 1. A batch counts as durable only after a sync of the file that stands at its path.
 2. After a failed write or sync the file is never synced again; the batch goes to a new segment.
 3. When that fails too, the error is the caller's, and the same batch may be tried again.
-4. A segment that never held a durable batch is removed again; any other is left alone.
+4. A segment's name is durable before anything is written to it, and its header before its first
+   batch: the reserve stays zeros whatever a power cut takes back, and a batch behind no header is
+   damage. One that got no further is removed again. One whose first batch failed may have been
+   read: it is cut to nothing, and its name stays used, for the next process may have other records
+   for the same sequences. Any other is left alone.
 5. A segment that somebody took away is an error of its own, never survived in silence; before the
    batch is tried again, what the segment held is saved (`proxy.audit.rescue`).
 6. A segment has its name only when its space is there, and writing never goes back to an earlier
@@ -114,7 +118,7 @@ class Segments:
         segment was taken away, wherever the batch would still fit. Then the same batch comes next.
         """
         if self._lost is not None:
-            self._save(self._lost, batch)
+            self._save(self._lost)
         full = self._prepared or self._open_rest() <= len(batch.data)
         if self._open is not None and full:
             self._finish(self._open)
@@ -138,10 +142,13 @@ class Segments:
         """Write the seal, cut the unused tail, and give the file back.
 
         Raises OSError when the seal could not be made durable; the file is given back even then.
+        Raises MisplacedFileError when the segment was taken away; `abandon` then saves what it held.
         """
         if self._prepared:
             with contextlib.suppress(OSError):
                 self._storage.remove(self._directory / _NEXT)
+        if self._open is not None:
+            self._refuse_misplaced(self._open)
         present, self._open = self._open, None
         if present is None:
             return
@@ -154,9 +161,13 @@ class Segments:
             present.file.close()
 
     def abandon(self) -> None:
-        """Give the file back as it is, as a crash would."""
+        """Give the file back as it is, as a crash would; what only we still have is saved."""
         if self._open is not None:
             self._drop(self._open)
+        for _ in range(_TRIES):
+            if self._lost is not None:
+                with contextlib.suppress(OSError):
+                    self._save(self._lost)
 
     def _open_rest(self) -> int:
         return self._open.capacity - self._end if self._open is not None else 0
@@ -172,7 +183,7 @@ class Segments:
         self._last = batch
 
     def _begin(self, batch: Batch) -> None:
-        """Create the next segment with `batch` in it, or leave nothing behind."""
+        """Create the next segment with `batch` in it, or leave no record behind."""
         name = SegmentName(self._epoch, self._number + 1)
         header = self._header(batch, name, 0)
         source, capacity = self._room(len(header) + len(batch.data) + 1)
@@ -186,17 +197,30 @@ class Segments:
             self._prepared = 0
         present = _Open(self._storage.open(path), name, capacity, batch.first)
         try:
-            present.file.write(header, 0)
-            self._end = len(header)
-            self._write(present, batch)
-            self._storage.sync_directory(self._directory)
+            self._fill(present, header, batch)
         except OSError as error:
-            self._drop(present)
-            if not isinstance(error, MisplacedFileError):  # what stands there is not ours to remove
-                with contextlib.suppress(OSError):
-                    self._storage.remove(path)
+            self._give_up(present, error)
             raise
         self._open, self.in_reserve = present, from_reserve
+
+    def _fill(self, present: _Open, header: bytes, batch: Batch) -> None:
+        """Make the name durable, then the header, then the batch."""
+        self._end = 0
+        self._storage.sync_directory(self._directory)
+        present.file.write(header, 0)
+        present.file.sync()
+        self._end = len(header)
+        self._write(present, batch)
+
+    def _give_up(self, present: _Open, error: OSError) -> None:
+        """Leave a segment that could not be begun."""
+        if not isinstance(error, MisplacedFileError):  # what stands there is not ours to remove
+            with contextlib.suppress(OSError):
+                if self._end:
+                    present.file.truncate(0)
+                else:
+                    self._storage.remove(self._directory / str(present.name))
+        self._drop(present)
 
     def _header(self, batch: Batch, name: SegmentName, replaces: int) -> bytes:
         return line(
@@ -237,11 +261,19 @@ class Segments:
     # -- leaving a segment ---------------------------------------------------------------------
 
     def _finish(self, present: _Open) -> None:
-        """Leave a full segment: its records are durable, only its unused zeros go."""
+        """Leave a full segment: its records are durable, only its unused zeros go.
+
+        Raises MisplacedFileError when it was taken away since its last batch.
+        """
+        self._refuse_misplaced(present)
         with contextlib.suppress(OSError):  # the zeros harm nobody
             present.file.truncate(self._end)
         self._drop(present)
         self._tell_finished(present.name)
+
+    def _refuse_misplaced(self, present: _Open) -> None:
+        if problem := present.file.misplaced(present.capacity):
+            self._fail(present, MisplacedFileError(problem))
 
     def _fail(self, present: _Open, error: OSError) -> None:
         """Leave a segment that failed. Raises MisplacedFileError when it was taken away."""
@@ -259,7 +291,7 @@ class Segments:
         if self._last is not None:
             self._on_finished(Finished(name, self._end, self._last.last, self._last.sha256))
 
-    def _save(self, lost: Lost, batch: Batch) -> None:
+    def _save(self, lost: Lost) -> None:
         """Save what the lost segment held. Raises OSError while that may still succeed."""
         try:
             self._make_ready(self._segment_bytes)  # does the disk work otherwise?
@@ -267,7 +299,7 @@ class Segments:
             if error.errno not in FULL:
                 raise
         spare = SegmentName(self._epoch, self._number + 1)
-        last = batch.first - 1
+        last = self._last.last if self._last is not None else lost.first - 1
         try:
             found = rescue(
                 self._storage, self._directory, lost, last=last, spare=spare, reserve=self._reserve

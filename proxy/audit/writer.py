@@ -201,22 +201,29 @@ class JournalWriter:
         self._flush()
         try:
             async with timeout(_CLOSE_TIMEOUT):
-                if not self._waiting.idle:
-                    await drained
-                self._stop()
-                await to_thread(self._worker.join)
-                await to_thread(self._files.bookmarks.join)
-                await to_thread(self._segments.close, self._seal())
+                await self._finish(drained)
         except TimeoutError:
             # The thread hangs in a system call: the file and its lock stay with it.
             _log.error("journal not closed: the disk does not answer")
             self._stop()
             return
-        except (OSError, JournalUnavailableError) as error:
-            _log.error("journal not closed in good order", error=str(error))
-            self._segments.abandon()
         self._stop()
         self._unlock()
+
+    async def _finish(self, drained: Future[None]) -> None:
+        """Seal the journal once all is written; leave it to the next start if that fails."""
+        try:
+            if not self._waiting.idle:
+                await drained
+            self._stop()
+            await to_thread(self._worker.join)
+            await to_thread(self._files.bookmarks.join)
+            await to_thread(self._segments.close, self._seal())
+        except (OSError, JournalUnavailableError) as error:
+            _log.error("journal not closed in good order", error=str(error))
+            self._stop()
+            await to_thread(self._worker.join)
+            await to_thread(self._segments.abandon)
 
     def _seal(self) -> Seal:
         return Seal(self._next_seq - 1, self._prev, rfc3339(self._clock.now()))

@@ -274,3 +274,23 @@ def test_a_torn_batch_before_a_segment_that_was_only_begun(history: History) -> 
         found = history.recover()
         assert (found.next_seq, found.missing) == (2, [])
         assert open_ids(found) == [a.audit_id]
+
+
+def test_a_segment_that_was_only_begun_says_what_was_before_it(history: History) -> None:
+    history.batch(intent(CALLS[0]), intent(CALLS[1]))
+    first = history.path()
+    history.epoch().batch(outcome(CALLS[0]))
+    begun = history.path()
+    begun.write_bytes(begun.read_bytes().split(b"\n")[0] + b'\n{"seq":3,"sal')
+    first.unlink()
+    for cut in (13, 0):  # what it says is kept, for the start after a start that got no further
+        found = history.recover()
+        assert (found.next_seq, found.missing, found.cut_bytes) == (3, [(1, 2)], cut)
+
+
+def test_damage_in_the_first_batch_of_the_last_segment_is_refused(history: History) -> None:
+    history.batch(intent(CALLS[0])).batch(intent(CALLS[1]))
+    path = history.path()
+    path.write_bytes(path.read_bytes().replace(b'"verb":"get"', b'"verb":"put"', 1))
+    with pytest.raises(CorruptJournalError, match="damaged after record 0; records up to 2 follow"):
+        history.recover()

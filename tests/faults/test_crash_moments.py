@@ -98,10 +98,8 @@ def test_a_restart_believes_no_page_that_a_failed_sync_left() -> None:
     every_state(again.disk, again.ledger)
 
 
-def test_the_reserve_is_zeros_after_a_power_cut_took_its_new_name() -> None:
-    journal = started(segment_bytes=1000)
-    journal.go_on()
-    disk = journal.disk
+def reserves(disk: Disk) -> set[bytes]:
+    """What the reserve may hold after a power cut, without its zeros; filled as `disk` goes on."""
     reserve = str(DIRECTORY / "reserve")
     found: set[bytes] = set()
 
@@ -111,8 +109,16 @@ def test_the_reserve_is_zeros_after_a_power_cut_took_its_new_name() -> None:
             if reserve in state.entries:
                 found.add(state.entries[reserve].content().strip(b"\0"))
 
-    disk.fault = lambda kind, _: Fault(ENOSPC) if kind == "create" else None
     disk.step = moment
+    return found
+
+
+def test_the_reserve_is_zeros_after_a_power_cut_took_its_new_name() -> None:
+    journal = started(segment_bytes=1000)
+    journal.go_on()
+    disk = journal.disk
+    disk.fault = lambda kind, _: Fault(ENOSPC) if kind == "create" else None
+    found = reserves(disk)
     journal.append(intent(A))
     assert journal.segments.in_reserve
     assert found == {b""}
@@ -164,3 +170,33 @@ def test_a_segment_taken_away_is_noticed_by_the_batch_that_no_longer_fits(
         journal.commit(batch)
     journal.commit(batch)
     assert len(journal._promised().lines) == 2
+
+
+@pytest.mark.parametrize("instead", [None, b"another file\n"])
+def test_a_segment_taken_away_is_noticed_before_it_is_sealed(instead: bytes | None) -> None:
+    journal = started()
+    journal.append(intent(A))
+    disk = journal.disk
+    disk.take_away(DIRECTORY / "000001-000001.jsonl", instead)
+    with pytest.raises(MisplacedFileError):
+        journal.close()
+    journal.segments.abandon()
+    assert len(journal._promised().lines) == 2
+    every_state(disk, journal.ledger)
+
+
+def test_a_copy_on_the_reserve_never_becomes_the_reserve_again() -> None:
+    journal = started(segment_bytes=1000)
+    journal.go_on()
+    disk = journal.disk
+    disk.take_away(DIRECTORY / "000001-000001.jsonl")
+    disk.fault = lambda kind, _: Fault(ENOSPC) if kind == "create" else None
+    found = reserves(disk)
+    batch = journal.framed([intent(A)])
+    for _ in range(2):  # it is gone; it is saved, and nothing is left for the batch
+        with pytest.raises(OSError, match=r"deleted|No space"):
+            journal.commit(batch)
+    assert [str(saved) for saved in journal.segments.rescued] == [
+        "000001-000001.jsonl: records 1-1 saved in 000001-000001.jsonl"
+    ]
+    assert found == {b""}
