@@ -81,6 +81,7 @@ class JournalWriter:
         self._deadline = settings.deadline
         self._next_seq = recovered.next_seq
         self._prev = recovered.prev
+        self._durable = recovered.next_seq - 1
         self._urgent = False
         self._inflight: Batch | None = None
         self._failure = ""
@@ -168,6 +169,11 @@ class JournalWriter:
     def reserve_left(self) -> int:
         """See Journal."""
         return self._full.left
+
+    @property
+    def durable(self) -> int:
+        """The last sequence that is durable; moves before anything later is written."""
+        return self._durable
 
     def on_state(self, callback: Callable[[int, str], None]) -> None:
         """Call `callback` on the loop with (level, cause) at each change, and now unless it is 0.
@@ -268,6 +274,7 @@ class JournalWriter:
             self._failed(error)
             return
         self._inflight = None
+        self._durable = batch.last
         released = self._waiting.release(batch.first)
         self._stand()
         self._flush()
@@ -363,7 +370,7 @@ class JournalWriter:
         salts = binascii.hexlify(os.urandom(SALT_BYTES * len(records)))
         batch = frame(records, salts, self._next_seq, self._prev or GENESIS)
         await to_thread(self._segments.commit, batch)
-        self._next_seq, self._prev = batch.last + 1, batch.sha256
+        self._next_seq, self._prev, self._durable = batch.last + 1, batch.sha256, batch.last
         self._files.bookmarks.start()
         self._stand()
         if not self._full.size:
