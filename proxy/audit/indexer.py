@@ -1,127 +1,128 @@
 """The indexer: carries what the journals hold into the index, and tells live listeners.
 
 At least once from the journal, exactly once in the table: a journal's position moves in the
-transaction that adds its rows. One indexer runs per data directory; it reads the journals of all
-writers there, also of those that are dead.
+transaction that adds its rows. With an index of our own, one indexer reads the journals of all
+writers of the data directory, also of those that are dead; `proxy.audit.shipping` is the indexer
+of an index that others fill, too.
 """
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import structlog
 
-from proxy.audit.query import Filter, matches
-from proxy.audit.rows import Row
-from proxy.audit.store import Index
-from proxy.audit.tailing import START, JournalTail, Step
+from proxy.audit.lag import Lag
+from proxy.audit.listeners import Listeners, Subscription
+from proxy.audit.query import Filter
+from proxy.audit.store import Index, Position
+from proxy.audit.tailing import START, JournalTail, Step, writer_of
 from proxy.clock import Clock
 from proxy.errors import KubewitnessError
 from proxy.metrics import Metrics
-from proxy.tasks import spawn
+from proxy.tasks import cancel, spawn
 
 _log = structlog.get_logger(__name__)
 
-POLL: Final = 0.05
-"""Seconds between looks at the journals while nothing wakes us."""
-_GATHER: Final = 0.03
-"""Seconds of records that one transaction takes together while they keep coming."""
-_RETRY: Final = 1.0
-"""Seconds to wait after the index or a journal failed us."""
-_LAG_INTERVAL: Final = 1.0
-"""Seconds between measurements of how far we are behind."""
-_MICROS: Final = 1_000_000
+SILENCE: Final = 10.0
+"""Seconds without a complete pass after which the index counts as not kept level."""
 
 
-class Missed(msgspec.Struct, frozen=True):
-    """A listener was too slow, and this many rows passed it by; a search finds them."""
-
-    count: int
-
-
-class Subscription:
-    """Rows as they are indexed, for one listener: `async for item in subscription`."""
-
-    def __init__(self, given: Filter, size: int) -> None:
-        self.filter = given
-        self._size = size
-        self._rows: deque[Row] = deque()
-        self._missed = 0
-        self._wake = asyncio.Event()
-
-    def __aiter__(self) -> AsyncIterator[Row | Missed]:
-        return self
-
-    async def __anext__(self) -> Row | Missed:
-        while not self._rows:
-            self._wake.clear()
-            await self._wake.wait()
-        if self._missed:
-            missed, self._missed = self._missed, 0
-            return Missed(missed)
-        return self._rows.popleft()
-
-    def offer(self, rows: Iterable[Row]) -> None:
-        """Queue what the filter lets through; the oldest give way when the listener is slow."""
-        for row in rows:
-            if matches(row, self.filter):
-                self._rows.append(row)
-        while len(self._rows) > self._size:
-            self._rows.popleft()
-            self._missed += 1
-        if self._rows:
-            self._wake.set()
+def everything(slot: str) -> bool:
+    """Carry the journal of every slot."""
+    del slot
+    return True
 
 
 class Indexer:
-    """Keeps `index` level with the journals below `directory`."""
+    """Keeps `index` level with those journals below `directory` whose slots `carries` picks."""
+
+    poll = 0.05
+    """Seconds between looks at the journals while nothing wakes us."""
+    gather = 0.03
+    """Seconds of records that one transaction takes together while they keep coming."""
+    retry = 1.0
+    """Seconds to wait after the index or a journal failed us."""
 
     def __init__(
-        self, directory: Path, index: Index, *, clock: Clock, metrics: Metrics | None = None
+        self,
+        directory: Path,
+        index: Index,
+        *,
+        clock: Clock,
+        metrics: Metrics | None = None,
+        carries: Callable[[str], bool] = everything,
     ) -> None:
         self._directory = directory
         self._index = index
         self._clock = clock
-        self._metrics = metrics or Metrics()
-        self._tails: dict[str, JournalTail] = {}
-        self._subscriptions: list[Subscription] = []
+        self._carries = carries
+        self._tails: dict[Path, JournalTail] = {}
+        self._listeners = Listeners()
         self._wake = asyncio.Event()
         self._one_pass = asyncio.Lock()
-        self._measured = 0.0
+        self._ended_at = clock.monotonic()
+        self._trouble = ""
+        self.lag = Lag(self._journals, clock=clock, metrics=metrics or Metrics())
 
     def wake(self) -> None:
         """There is something new; for a writer in this process (`JournalWriter.on_durable`)."""
         self._wake.set()
 
-    @contextlib.contextmanager
-    def subscribe(self, given: Filter | None = None, size: int = 1000) -> Iterator[Subscription]:
-        """Listen, from now on, to the rows that `given` asks for; at most `size` wait."""
-        subscription = Subscription(given or Filter(), size)
-        self._subscriptions.append(subscription)
-        try:
+    @contextlib.asynccontextmanager
+    async def subscribe(
+        self, given: Filter | None = None, size: int = 1000
+    ) -> AsyncIterator[Subscription]:
+        """See Looks."""
+        with self._listeners.join(given, size) as subscription:
             yield subscription
-        finally:
-            self._subscriptions.remove(subscription)
+
+    def failure(self) -> str:
+        """Why the index is not kept level; empty while it is."""
+        silent = self._clock.monotonic() - self._ended_at
+        if not self._trouble and silent <= SILENCE:
+            return ""
+        cause = self._trouble or f"no pass has ended for {silent:.0f} s"
+        return f"{cause}; {self.lag.records} records are not in the index yet"
 
     async def run(self) -> None:
         """Index until cancelled. Trouble is logged and tried again; calls never wait for it."""
-        while True:
-            try:
-                added = await self.catch_up()
-                pause = POLL
-            except (KubewitnessError, OSError) as error:
-                _log.warning("index is behind", error=str(error), retry_seconds=_RETRY)
-                added, pause = 0, _RETRY
-            if added:
-                await asyncio.sleep(_GATHER)
-            self._wake.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._wake.wait()
+        measuring = spawn(self.lag.run(), name="index lag")
+        try:
+            while True:
+                await self._once()
+        finally:
+            await cancel(measuring)
+
+    async def _once(self) -> None:
+        self._wake.clear()  # before we look: who wakes us meanwhile has more
+        try:
+            added = await self.catch_up()
+        except (KubewitnessError, OSError) as error:
+            # Without the hint: what it means for calls depends on who asks.
+            self.fares(error.message if isinstance(error, KubewitnessError) else str(error))
+            await asyncio.sleep(self.pause())
+            return
+        self.fares("")
+        if added and self.gather:
+            await asyncio.sleep(self.gather)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.poll):
+                await self._wake.wait()
+
+    def fares(self, trouble: str) -> None:
+        """Note how the last pass went: why it failed, or nothing."""
+        if trouble and trouble != self._trouble:
+            _log.warning("index is behind", error=trouble, retry_seconds=self.retry)
+        if self._trouble and not trouble:
+            _log.info("index is kept level again")
+        self._trouble = trouble
+
+    def pause(self) -> float:
+        """Seconds to wait after the failure that was noted last."""
+        return self.retry
 
     async def catch_up(self) -> int:
         """Index everything that is durable now; returns how many rows were added.
@@ -132,37 +133,40 @@ class Indexer:
         """
         # Two passes at a time would read the same step and tell listeners twice.
         async with self._one_pass:
-            return await self._pass()
+            added = await self._pass()
+            self._ended_at = self._clock.monotonic()
+            self.lag.level()
+            return added
 
     async def _pass(self) -> int:
         added = 0
         try:
             await self._find_journals()
-            for tail in list(self._tails.values()):
-                added += await self._follow(tail)
+            for directory, tail in list(self._tails.items()):
+                added += await self._follow(directory, tail)
         except BaseException:
             self._tails.clear()  # where we are is what the index says
             raise
-        self._metrics.index_lag_records.set(0)
-        self._metrics.index_lag_seconds.set(0)
         return added
 
-    async def _follow(self, tail: JournalTail) -> int:
-        """Index one journal to its end, reading the next rows while the last are inserted."""
+    async def _follow(self, directory: Path, tail: JournalTail) -> int:
+        """Index one journal to its end; returns how many rows were added."""
         added = 0
         step = await asyncio.to_thread(tail.step)
         while step is not None:
             tail.accept(step)
-            reading = spawn(asyncio.to_thread(tail.step), name="read journal")
+            # Far behind, the next rows are read while these are inserted. Near the end they are
+            # read after it, so that they include what came meanwhile.
+            ahead = spawn(asyncio.to_thread(tail.step), name="read journal") if step.more else None
             try:
                 await self._insert(tail.writer, step)
             except BaseException:
-                await asyncio.wait([reading])
+                if ahead is not None:
+                    await asyncio.wait([ahead])
                 raise
-            self._tell(step)
+            self._indexed(directory, tail.writer, step)
             added += len(step.rows)
-            await self._measure(tail, step)
-            step = await reading
+            step = await (ahead or asyncio.to_thread(tail.step))
         return added
 
     async def _insert(self, writer: str, step: Step) -> None:
@@ -171,36 +175,35 @@ class Indexer:
             await self._index.rewind(writer, step.rewind)
         await self._index.insert(step.rows, writer, step.position)
 
-    def _tell(self, step: Step) -> None:
-        for subscription in self._subscriptions:
-            subscription.offer(step.rows)
+    def _indexed(self, directory: Path, writer: str, step: Step) -> None:
+        """The rows of `step` are in the index."""
+        del writer
+        self.lag.moved(directory, step.position)
+        self._listeners.tell(step.rows)
 
     async def _find_journals(self) -> None:
-        names = await asyncio.to_thread(_journals, self._directory)
-        if all(name in self._tails for name in names):
+        found = await asyncio.to_thread(self._journals)
+        new = [directory for directory in found if directory not in self._tails]
+        if not new:
             return
-        positions = await self._index.positions()
-        by_slot = {writer.partition("-")[2]: position for writer, position in positions.items()}
-        for name in names:
-            if name not in self._tails:
-                position = by_slot.get(name, START)
-                self._tails[name] = JournalTail(self._directory / name, position)
+        positions = await self._positions()
+        for directory in new:
+            if writer := await asyncio.to_thread(writer_of, directory):
+                await self._begin(directory, writer, positions.get(writer, START))
 
-    async def _measure(self, tail: JournalTail, step: Step) -> None:
-        """Say how far behind we are, now and then while we are."""
-        now = self._clock.monotonic()
-        if now - self._measured < _LAG_INTERVAL:
-            return
-        self._measured = now
-        last = await asyncio.to_thread(tail.last)
-        self._metrics.index_lag_records.set(max(last - step.position.seq, 0))
-        age = self._clock.now() - step.rows[-1].at / _MICROS
-        self._metrics.index_lag_seconds.set(max(age, 0))
+    async def _positions(self) -> dict[str, Position]:
+        return await self._index.positions()
 
+    async def _begin(self, directory: Path, writer: str, position: Position) -> None:
+        """Follow a journal from where the index is."""
+        del writer
+        self.lag.moved(directory, position)
+        self._tails[directory] = JournalTail(directory, position)
 
-def _journals(directory: Path) -> list[str]:
-    """The slots that have a journal."""
-    try:
-        return sorted(path.name for path in directory.iterdir() if path.is_dir())
-    except FileNotFoundError:
-        return []
+    def _journals(self) -> list[Path]:
+        """The directories of the slots that we carry."""
+        try:
+            found = sorted(path for path in self._directory.iterdir() if path.is_dir())
+        except FileNotFoundError:
+            return []
+        return [path for path in found if self._carries(path.name)]

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import asyncpg
 import structlog
-from sqlalchemy import select
 
 from proxy.audit.blocks import Block
 from proxy.audit.filling import Filling
@@ -23,7 +22,7 @@ from proxy.audit.postgresql.ddl import DAY_MICROS
 from proxy.audit.postgresql.hearing import CHANNEL, hear
 from proxy.audit.reading import Reader
 from proxy.audit.rows import Row
-from proxy.audit.schema import events, run_key
+from proxy.audit.schema import run_key
 from proxy.audit.store import ForeignRecordsError, Position
 from proxy.errors import UnavailableError
 
@@ -80,13 +79,6 @@ class PostgresIndex(Reader):
     async def rewind(self, writer: str, seq: int) -> None:
         """See SharedIndex: nothing is forgotten; what is told anew is compared."""
         self._certain.pop(writer, None)
-
-    async def after(self, writer: str, seq: int, limit: int) -> list[Row]:
-        """See SharedIndex."""
-        column = events.c
-        chosen = select(events).where(column.writer == writer, column.seq > seq)
-        found = await self._all(chosen.order_by(column.writer, column.seq).limit(limit))
-        return [Row._make(row) for row in found]
 
     async def attest(self) -> None:
         """See SharedIndex."""

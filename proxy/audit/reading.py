@@ -136,6 +136,13 @@ class Reader:
             found += (await connection.execute(still_open)).all()
         return found
 
+    async def after(self, writer: str, seq: int, limit: int) -> list[Row]:
+        """Rows of `writer` with a sequence above `seq`, in order, at most `limit`."""
+        column = events.c
+        chosen = select(events).where(column.writer == writer, column.seq > seq)
+        found = await self._all(chosen.order_by(column.writer, column.seq).limit(limit))
+        return [Row._make(row) for row in found]
+
     async def _all(self, statement: Select[Any]) -> Sequence[Any]:
         async with self._reading() as connection:
             found: Sequence[Any] = (await connection.execute(statement)).all()

@@ -143,7 +143,7 @@ class Space:
     def _tell(self, found: Room, former: int) -> None:
         """Log and record a crossing, in either direction."""
         worse = self._step > former
-        step = STEPS[self._step - 1] if worse else STEPS[former - 1]
+        step = STEPS[self._step - 1] if worse else STEPS[self._step]
         say = _log.warning if worse else _log.info
         say(
             "the journal's volume fills" if worse else "the journal's volume has room again",

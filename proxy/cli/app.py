@@ -14,6 +14,7 @@ from proxy.cli import (
     context,
     context_files,
     credential,
+    db,
     demo,
     doctor,
     init,
@@ -41,6 +42,7 @@ app.add_typer(authority.app, name="authority")
 app.add_typer(audit.app, name="audit")
 context_files.register(context.app)
 app.add_typer(context.app, name="context")
+app.add_typer(db.app, name="db")
 app.add_typer(credential.app, name="credential", hidden=True)
 
 INTERRUPTED = 130

@@ -60,6 +60,8 @@ class DemoState:
                 "workers": 1,
                 "drain_timeout": 2.0,
                 "log": {"level": "warning"},
+                # A demo starts anywhere, also in a container; `serve` warns of it then.
+                "journal": {"unsafe_filesystem": "allow"},
             }
         )
 

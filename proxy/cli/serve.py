@@ -59,7 +59,7 @@ def say_started(started: "Started", settings: Settings) -> None:
         f"  metrics and health    http://{started.metrics}/metrics  /livez  /readyz",
         f"  data directory        {where}",
         f"  journal               {where}/journal",
-        f"  index                 {where}/index.db",
+        f"  index                 {started.index}",
         f"  clusters              {clusters}",
     ):
         say(line)

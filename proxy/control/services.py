@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from proxy.audit.indexer import Indexer
+from proxy.audit.listeners import Looks
 from proxy.audit.port import Journal
 from proxy.audit.store import Index
 from proxy.clock import Clock
@@ -66,7 +66,7 @@ class Services:
     """The authorities as they are now; a rotation replaces them."""
     clusters: Clusters
     index: Index
-    indexer: Indexer
+    indexer: Looks
     advertised: Callable[[], str]
     """`host:port` of the data plane, as kubeconfigs name it."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)

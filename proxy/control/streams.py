@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from proxy.audit.export import csv_lines, json_lines
-from proxy.audit.indexer import Missed, Subscription
+from proxy.audit.listeners import Missed, Subscription
 from proxy.audit.query import Filter
 from proxy.audit.rows import Row
 from proxy.control.route import STREAM, Act, Route
@@ -86,7 +86,7 @@ async def tail(act: Act) -> web.StreamResponse:
     given = filter_of(query, services.clock.now())
     await caught_up(act)
     # Subscribed before the last ones are read, so that nothing falls between the two.
-    with services.indexer.subscribe(given) as subscription:
+    async with services.indexer.subscribe(given) as subscription:
         page = await services.index.search(given, limit=query.last) if query.last else None
         rows = list(reversed(page.rows)) if page is not None else []
         shown = {(row.writer, row.seq) for row in rows}

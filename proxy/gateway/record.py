@@ -16,7 +16,7 @@ from proxy.audit.event import (
     describe,
     stage,
 )
-from proxy.audit.port import Journal
+from proxy.audit.port import Journal, JournalUnavailableError
 from proxy.clock import Clock
 from proxy.kube.attributes import RequestInfo
 
@@ -116,16 +116,26 @@ class CallRecord:
         Raises JournalUnavailableError when it cannot even be queued; the next start of the proxy
         then closes the call as interrupted.
         """
-        if self._description is None and not self.ended:
+        if self.ended:
+            return
+        if self._intent is None:
             self._silence(self.intend())
         name = Stage.PANIC if reason is CloseReason.PANIC else Stage.RESPONSE_COMPLETE
-        self._silence(self._end(name, status, reason))
+        self.status = status.code
+        self.close_reason = reason
+        try:
+            self._silence(self._append(name, status))
+        except JournalUnavailableError:
+            # A journal that refuses calls for now still keeps this until the disk is back; without
+            # it an intent that was queued before would stay open.
+            self._journal.post(self._encode(name, status))
+        self.ended = True
         self._silence(self._intent)
 
     def _end(self, name: Stage, status: ResponseStatus, reason: str) -> asyncio.Future[int] | None:
         if self.ended:
             return None
-        if self._description is None:
+        if self._intent is None:
             _ = self.intend()
         self.status = status.code
         self.close_reason = reason
@@ -134,6 +144,11 @@ class CallRecord:
         return outcome
 
     def _append(self, name: Stage, status: ResponseStatus) -> asyncio.Future[int]:
+        # With its intent on record the call may be under way: a full disk must not cut it.
+        return self._journal.append(self._encode(name, status), reserve=self._intent is not None)
+
+    def _encode(self, name: Stage, status: ResponseStatus) -> bytes:
+        """The body of a stage after the first, as the call stands now."""
         assert self._description is not None  # noqa: S101  # intend() comes first
         progress = Progress(
             status,
@@ -143,11 +158,7 @@ class CallRecord:
             int(self.elapsed * _MICROS),
             self.close_reason,
         )
-        # With its intent on record the call may be under way: a full disk must not cut it.
-        return self._journal.append(
-            stage(self._description, name, self._clock.now(), progress),
-            reserve=self._intent is not None,
-        )
+        return stage(self._description, name, self._clock.now(), progress)
 
     @staticmethod
     def _silence(future: asyncio.Future[int] | None) -> None:

@@ -4,7 +4,7 @@ Opened in the order things depend on each other, and closed the other way round.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +13,7 @@ import structlog
 
 from proxy.audit.filesystem import require_durable
 from proxy.audit.gate import JOURNAL, Gate, Level
+from proxy.audit.port import Journal
 from proxy.audit.space import Space
 from proxy.audit.writer import JournalWriter
 from proxy.clock import Clock
@@ -21,6 +22,7 @@ from proxy.gateway.listener import DataPlane
 from proxy.metrics import Metrics
 from proxy.runtime.following import LeadingWatcher
 from proxy.runtime.identity import Identity
+from proxy.runtime.sharing import Sharing
 from proxy.settings import Settings
 from proxy.state.database import sqlite_url
 from proxy.state.repository import StateStore
@@ -59,6 +61,10 @@ class Core:
     metrics: Metrics
     gate: Gate
     journal: JournalWriter
+    recorder: Journal
+    """What calls and acts are recorded with: the journal, or it and the database."""
+    sharing: Sharing | None
+    """Our side of a database that replicas share; None with an embedded one."""
     store: StateStore
     watcher: LeadingWatcher
     directory: ClusterDirectory
@@ -70,7 +76,7 @@ class Core:
             settings=self.settings,
             clock=self.clock,
             metrics=self.metrics,
-            journal=self.journal,
+            journal=self.recorder,
             gate=self.gate,
             snapshot=lambda: self.watcher.current,
             target=self.directory.target,
@@ -126,6 +132,19 @@ async def open_core(
         gate.attach(journal.post)
         journal.on_state(lambda level, cause: gate.report(JOURNAL, Level(level), cause))
         stack.callback(gate.close)
+        sharing = None
+        if settings.database:
+            sharing = Sharing(
+                settings,
+                data.journal,
+                slot,
+                journal,
+                gate,
+                clock=clock,
+                metrics=metrics,
+                carries=_carried(settings, slot),
+            )
+            stack.push_async_callback(sharing.close)
         if main:
             # The volume is the same for every worker: once is enough to watch it.
             space = Space(data.journal, gate, clock=clock, metrics=metrics)
@@ -148,5 +167,25 @@ async def open_core(
         stack.push_async_callback(checker.close)
         checker.start()
         yield Core(
-            settings, data, clock, metrics, gate, journal, store, watcher, directory, identity
+            settings,
+            data,
+            clock,
+            metrics,
+            gate,
+            journal,
+            sharing.recorder if sharing is not None else journal,
+            sharing,
+            store,
+            watcher,
+            directory,
+            identity,
         )
+
+
+def _carried(settings: Settings, slot: str) -> Callable[[str], bool]:
+    """Whose journals the process in `slot` ships: its own; the main one also those of no process."""
+    workers = settings.workers if settings.workers > 1 else 0
+    others = {MAIN_SLOT, *(worker_slot(number + 1) for number in range(workers))} - {slot}
+    if slot == MAIN_SLOT:
+        return lambda found: found not in others
+    return lambda found: found == slot

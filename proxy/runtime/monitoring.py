@@ -8,15 +8,15 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from proxy import __version__
 from proxy.audit.gate import Level
+from proxy.audit.indexer import Indexer
 from proxy.control.health import Check, Trouble
 from proxy.runtime.core import Core
-from proxy.runtime.indexing import AwaitedIndexer
 from proxy.runtime.process import Stop
 
 
 def checks(
     core: Core,
-    indexer: AwaitedIndexer,
+    indexer: Indexer,
     stop: Stop,
     data_plane: Check,
     workers: Callable[[], Iterable[tuple[Level, str]]] = tuple,

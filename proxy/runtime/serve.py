@@ -19,7 +19,10 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from proxy import __version__
+from proxy.audit.indexer import Indexer
+from proxy.audit.listeners import Looks
 from proxy.audit.sqlite import SqliteIndex
+from proxy.audit.store import Index
 from proxy.clock import Clock, SystemClock
 from proxy.control.app import build
 from proxy.control.health import Check, health_app
@@ -31,10 +34,10 @@ from proxy.runtime.admin import ensure_admin
 from proxy.runtime.core import MAIN_SLOT, Core, open_core, worker_slot
 from proxy.runtime.essential import Essentials
 from proxy.runtime.fleet import Fleet
-from proxy.runtime.indexing import AwaitedIndexer
 from proxy.runtime.monitoring import checks, shared_registry
 from proxy.runtime.notify import notify
 from proxy.runtime.process import Stop, prepare
+from proxy.runtime.sharing import SharedLooks
 from proxy.runtime.slots import recover_unused
 from proxy.runtime.web import WebListener, address_of, bind
 from proxy.runtime.worker import drain
@@ -53,8 +56,20 @@ class Started:
     control: str
     metrics: str
     data_dir: Path
+    index: str
+    """Where the index is, without anything secret."""
     workers: int
     clusters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """What a look at the log goes through."""
+
+    index: Index
+    indexer: Indexer
+    """Keeps the index level with the journals of this process."""
+    looks: Looks
 
 
 async def serve(
@@ -123,10 +138,10 @@ class Server:
             open_core(settings, self._clock, self._metrics, slot=MAIN_SLOT, main=True)
         )
         await self._administrator(core)
-        index = await self._index(core)
+        looking = await self._index(core)
         stack.push_async_callback(self._essentials.stop)
-        control = await self._control(core, index)
-        await self._health(core, index[1])
+        control = await self._control(core, looking)
+        await self._health(core, looking.indexer)
         self._essentials.start(self._certificates(core, control), "certificates")
         try:
             await (self._fleet.start(self._essentials) if self._shared else self._start_plane(core))
@@ -156,29 +171,32 @@ class Server:
         )
         await core.watcher.refresh()
 
-    async def _index(self, core: Core) -> tuple[SqliteIndex, AwaitedIndexer]:
+    async def _index(self, core: Core) -> Looking:
+        """The index, what keeps it level, and what looks at it need besides."""
+        if core.sharing is not None:
+            looks = SharedLooks(core.sharing, self._data.journal)
+            self._essentials.start(core.sharing.shipper.run(), "shipper")
+            self._essentials.start(looks.live.run(), "live rows")
+            return Looking(core.sharing.index, core.sharing.shipper, looks)
         index = await SqliteIndex.open(self._data.index_database)
         self._stack.push_async_callback(index.close)
-        indexer = AwaitedIndexer(
-            self._data.journal, index, clock=self._clock, metrics=self._metrics
-        )
+        indexer = Indexer(self._data.journal, index, clock=self._clock, metrics=self._metrics)
         core.journal.on_durable(indexer.wake)
         self._essentials.start(indexer.run(), "indexer")
-        return index, indexer
+        return Looking(index, indexer, indexer)
 
-    async def _control(self, core: Core, found: tuple[SqliteIndex, AwaitedIndexer]) -> WebListener:
-        index, indexer = found
+    async def _control(self, core: Core, looking: Looking) -> WebListener:
         services = Services(
             settings=self._settings,
             clock=self._clock,
             metrics=self._metrics,
-            journal=core.journal,
+            journal=core.recorder,
             store=core.store,
             watcher=core.watcher,
             authorities=core.identity.authorities,
             clusters=ClusterExaminer(core.store, clock=self._clock),
-            index=index,
-            indexer=indexer,
+            index=looking.index,
+            indexer=looking.looks,
             advertised=self._advertised,
         )
         listener = WebListener(build(services), self._control_socket, core.identity.control.context)
@@ -186,7 +204,7 @@ class Server:
         self._stack.push_async_callback(listener.stop)
         return listener
 
-    async def _health(self, core: Core, indexer: AwaitedIndexer) -> None:
+    async def _health(self, core: Core, indexer: Indexer) -> None:
         data_plane = Check("data-plane", self._data_plane_failure)
         ready = checks(core, indexer, self._stop, data_plane, self._fleet.audit)
         listener = WebListener(
@@ -248,6 +266,7 @@ class Server:
             control=self._settings.control,
             metrics=self._settings.metrics,
             data_dir=self._data.path,
+            index="PostgreSQL" if core.sharing is not None else str(self._data.index_database),
             workers=self._settings.workers,
             clusters=tuple(sorted(core.watcher.current.clusters)),
         )

@@ -41,6 +41,8 @@ async def work(slot: str, settings: Settings) -> None:
         essentials = Essentials()
         essentials.start(plane.failed(), "data plane")
         essentials.start(core.identity.watch(lambda: None), "certificates")
+        if core.sharing is not None:
+            essentials.start(core.sharing.shipper.run(), "shipper")
         essentials.start(_report(core, looks), "reports to the parent")
         try:
             await essentials.wait(stop.asked)

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import select
 
 from proxy.audit.event import User
-from proxy.audit.indexer import Indexer, Missed
+from proxy.audit.indexer import SILENCE, Indexer
+from proxy.audit.listeners import Missed
 from proxy.audit.query import Filter
 from proxy.audit.rows import Row
 from proxy.audit.schema import events
@@ -17,6 +18,7 @@ from proxy.audit.store import Position
 from proxy.audit.writer import JournalWriter
 from proxy.clock import ManualClock
 from proxy.errors import UnavailableError
+from proxy.metrics import Metrics
 from tests.audit.journals import NOW, FaultyStorage, a_call, intent, outcome, settings, writing
 from tests.audit.reading import records
 
@@ -156,7 +158,7 @@ async def test_run_wakes_and_listeners_hear(
     task = asyncio.get_running_loop().create_task(work.run())
     async with writing(tmp_path, disk, clock) as journal:
         journal.on_durable(work.wake)
-        with work.subscribe(Filter(users=("bob",))) as subscription:
+        async with work.subscribe(Filter(users=("bob",))) as subscription:
             call = a_call(user=User("bob"))
             await journal.append(intent(a_call()))
             await journal.append(outcome(call))
@@ -173,16 +175,18 @@ async def test_a_slow_listener_is_told_what_it_missed(
     tmp_path: Path, disk: FaultyStorage, clock: ManualClock, index: SqliteIndex
 ) -> None:
     work = indexer(tmp_path, index, clock)
-    async with writing(tmp_path, disk, clock) as journal:
-        with work.subscribe(ALL, size=10) as subscription:
-            for _ in range(25):
-                journal.post(intent(a_call()))
-            await journal.append(intent(a_call()))
-            await work.catch_up()
-            assert await anext(subscription) == Missed(17)
-            first = await anext(subscription)
-            assert isinstance(first, Row)
-            assert first.seq == 18
+    async with (
+        writing(tmp_path, disk, clock) as journal,
+        work.subscribe(ALL, size=10) as subscription,
+    ):
+        for _ in range(25):
+            journal.post(intent(a_call()))
+        await journal.append(intent(a_call()))
+        await work.catch_up()
+        assert await anext(subscription) == Missed(17)
+        first = await anext(subscription)
+        assert isinstance(first, Row)
+        assert first.seq == 18
 
 
 async def test_an_index_of_another_schema_is_made_anew(
@@ -226,3 +230,59 @@ async def test_hostile_text_is_indexed_and_kept_whole(
     assert len(found.rows[0].line) > 70_000
     assert await index.count(Filter(kinds=("Unreadable",))) == 2
     await expect_all(index, tmp_path)
+
+
+async def test_it_carries_only_the_slots_it_is_given(
+    tmp_path: Path, clock: ManualClock, index: SqliteIndex
+) -> None:
+    for slot in ("main", "worker-1", "worker-2"):
+        journal = await JournalWriter.open(tmp_path, slot, settings(), clock=clock)
+        await journal.close()
+    some = Indexer(
+        tmp_path / "journal", index, clock=clock, carries=lambda slot: slot != "worker-1"
+    )
+    assert await some.catch_up() == 4
+    assert sorted(writer[9:] for writer in await index.positions()) == ["main", "worker-2"]
+
+
+async def test_silence_is_a_failure(tmp_path: Path, clock: ManualClock, index: SqliteIndex) -> None:
+    work = indexer(tmp_path, index, clock)
+    await work.catch_up()
+    assert work.failure() == ""
+    clock.advance(SILENCE + 1)
+    assert work.failure() == "no pass has ended for 11 s; 0 records are not in the index yet"
+    await work.catch_up()
+    assert work.failure() == ""
+
+
+async def test_lag_is_measured_at_the_journals_while_the_index_is_away(
+    tmp_path: Path, disk: FaultyStorage, clock: ManualClock
+) -> None:
+    index = await BreakingIndex.open(tmp_path / "index.db")
+    assert isinstance(index, BreakingIndex)
+    index.before, index.after = set(), set()
+    metrics = Metrics()
+    work = Indexer(tmp_path / "journal", index, clock=clock, metrics=metrics)
+
+    def shown() -> tuple[float | None, float | None]:
+        read = metrics.registry.get_sample_value
+        return read("kubewitness_index_lag_records"), read("kubewitness_index_lag_seconds")
+
+    async with writing(tmp_path, disk, clock) as journal:
+        await journal.append(intent(a_call()))
+        await work.catch_up()
+        await work.lag.measure()
+        assert shown() == (0, 0)
+        index.before = set(range(100))
+        for _ in range(3):
+            await journal.append(intent(a_call(), at=clock.now()))
+            clock.advance(10)
+            with pytest.raises(UnavailableError):
+                await work.catch_up()
+        await work.lag.measure()
+        assert shown() == (3, 30)
+        index.before = set()
+        await work.catch_up()
+        await work.lag.measure()
+        assert shown() == (0, 0)
+    await index.close()

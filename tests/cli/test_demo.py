@@ -112,6 +112,10 @@ def test_ports_are_remembered_and_given_way(tmp_path):
     assert (tmp_path / "demo.json").stat().st_mode & 0o777 == 0o600
 
 
+def test_it_starts_wherever_it_is(tmp_path):
+    assert DemoState.load(tmp_path).settings().journal.unsafe_filesystem == "allow"
+
+
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"ports": {"listen": "x"}}'])
 def test_a_damaged_memory_is_a_fresh_one(tmp_path, content):
     (tmp_path / "demo.json").write_text(content)

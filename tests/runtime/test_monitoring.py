@@ -3,12 +3,12 @@
 import pytest
 
 from proxy.audit.gate import Level
+from proxy.audit.indexer import Indexer
 from proxy.audit.sqlite import SqliteIndex
 from proxy.clock import ManualClock, SystemClock
 from proxy.control.health import Check, Trouble
 from proxy.metrics import Metrics
 from proxy.runtime.core import MAIN_SLOT, open_core
-from proxy.runtime.indexing import AwaitedIndexer
 from proxy.runtime.monitoring import audit_trouble, checks, shared_registry
 from proxy.runtime.process import Stop
 
@@ -18,7 +18,7 @@ async def parts(settings, tmp_path):
     clock = ManualClock(SystemClock().now())
     index = await SqliteIndex.open(tmp_path / "index.db")
     async with open_core(settings, clock, Metrics(), slot=MAIN_SLOT, main=True) as core:
-        indexer = AwaitedIndexer(core.data.journal, index, clock=clock, metrics=Metrics())
+        indexer = Indexer(core.data.journal, index, clock=clock, metrics=Metrics())
         stop = Stop()
         plane: list[str] = [""]
         workers: list[tuple[Level, str]] = [(Level.OK, "")]

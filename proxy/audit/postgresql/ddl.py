@@ -128,6 +128,8 @@ def views() -> Iterator[str]:
             f" SELECT {names}{more} FROM {SCHEMA}.{table.name}"
         )
 
+    yield f"CREATE OR REPLACE VIEW {VIEWS}.removed AS SELECT * FROM {SCHEMA}.removed"
+
 
 def rights() -> Iterator[str]:
     """Who may do what; everything else is denied. Nothing is granted to PUBLIC."""

@@ -1,0 +1,211 @@
+"""`kubewitness db`: the databases behind the proxy. The journals are the truth; these follow."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from proxy.cli.context import FormOption
+from proxy.cli.output import Column, Format, say, show, to_json, to_yaml, write
+from proxy.data_dir import DataDir
+from proxy.errors import ConflictError, InvalidInputError
+from proxy.settings import load
+
+app = typer.Typer(help="Set up and look after the database.", no_args_is_help=True)
+
+DirOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        envvar="KUBEWITNESS_DATA_DIR",
+        help="Data directory, whose settings name the database.",
+        show_default=False,
+    ),
+]
+_WRITERS: Final = (
+    Column("writer", 12),
+    Column("last", 6),
+    Column("records", 6),
+    Column("removed", 6),
+    Column("missing", 6),
+)
+
+
+@app.command(
+    epilog="Example:  KUBEWITNESS_ADMIN_DATABASE=postgresql://postgres@db/audit "
+    "kubewitness db upgrade --login kubewitness"
+)
+def upgrade(
+    database: Annotated[
+        str,
+        typer.Option(
+            envvar="KUBEWITNESS_ADMIN_DATABASE",
+            help="URL of a database administrator; better in the environment than as a flag.",
+            show_default=False,
+        ),
+    ] = "",
+    login: Annotated[
+        list[str] | None,
+        typer.Option(help="Login that `serve` uses; it gets the right to add records. Repeat it."),
+    ] = None,
+) -> None:
+    """Make or update the roles, tables and rights in PostgreSQL; run it again at any time.
+
+    `serve` never has these rights. An embedded database needs no upgrade: `serve` does it.
+    """
+    from proxy.runtime import database as runtime
+
+    if not database:
+        raise InvalidInputError(
+            "Say as whom: KUBEWITNESS_ADMIN_DATABASE=postgresql://ADMIN@HOST/DATABASE",
+            hint="The password is best in ~/.pgpass.",
+        )
+    asyncio.run(runtime.upgrade(database, login or [], lambda line: write(f"{line}\n")))
+
+
+@app.command(epilog="Example:  kubewitness db status --count")
+def status(
+    count: Annotated[
+        bool, typer.Option("--count", help="Count every record and say whether any is missing.")
+    ] = False,
+    form: FormOption = Format.TABLE,
+    data_dir: DirOption = None,
+) -> None:
+    """Show how the database stands: whether it keeps records, and whose it has."""
+    from proxy.runtime import database as runtime
+
+    url = _settings(data_dir).database
+    if not url:
+        write(
+            "The database is embedded (SQLite files in the data directory); `doctor` looks at it.\n"
+        )
+        return
+    found = asyncio.run(runtime.status(url, count=count))
+    writers: list[dict[str, Any]] = [
+        {
+            "name": item.writer,
+            "writer": item.writer,
+            "last": item.last,
+            "records": item.records,
+            "removed": item.removed,
+            "missing": item.gap,
+        }
+        for item in found.writers
+    ]
+    if form in (Format.JSON, Format.YAML):
+        document = {
+            "problem": found.problem,
+            "server": found.server,
+            "schema": found.schema,
+            "partitions": found.partitions,
+            "firstPartition": found.first,
+            "lastPartition": found.last,
+            "recordsEstimated": found.estimate,
+            "writers": writers,
+        }
+        write(to_json(document) + "\n" if form is Format.JSON else to_yaml(document))
+    else:
+        write(f"{found.server}; schema {found.schema}\n")
+        write(
+            f"{found.partitions} partitions ({found.first} to {found.last}), "
+            f"about {found.estimate} records\n"
+        )
+        cells = [[_cell(item[column.title]) for column in _WRITERS] for item in writers]
+        show(form, writers, _WRITERS, cells, empty="No writer has records there yet.")
+    if found.problem:
+        raise ConflictError(f"It counts as down: {found.problem}")
+    if any(item["missing"] for item in writers):
+        raise ConflictError(
+            "Records are missing in the index.", hint="`kubewitness db rebuild` adds them."
+        )
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+@app.command(
+    epilog="Examples:\n\n  kubewitness db rebuild --data-dir D\n\n"
+    "  kubewitness db rebuild --data-dir D --journals /volumes/replica-2/journal"
+)
+def rebuild(
+    journals: Annotated[
+        list[Path] | None,
+        typer.Option(help="More directories with journals, as of other replicas; repeat it."),
+    ] = None,
+    data_dir: DirOption = None,
+) -> None:
+    """Make the index anew from the journals, and compare it with them record by record.
+
+    An embedded index is replaced, so `serve` must not run. In PostgreSQL what is missing is added
+    and nothing is taken away, while `serve` runs.
+    """
+    settings = _settings(data_dir)
+    data = DataDir(settings.data_dir)
+    data.require()
+    missing = [path for path in journals or [] if not path.is_dir()]
+    if missing:
+        raise InvalidInputError(f"There is no directory {missing[0]}.")
+    if settings.database:
+        compared = asyncio.run(_in_postgresql(settings.database, [data.journal, *(journals or [])]))
+    else:
+        if journals:
+            raise InvalidInputError("--journals is for replicas that share a database.")
+        with data.exclusively():
+            compared = asyncio.run(_embedded(data))
+    write(f"{compared.records} records in the index, byte for byte as in the journals.\n")
+    for what in ("missing", "different", "unknown"):
+        found = getattr(compared, what)
+        if found:
+            say(f"{len(found)} {what}, the first is {found[0][1]} of {found[0][0]}.")
+    if not compared.equal:
+        raise ConflictError("The index does not hold what the journals do.")
+
+
+async def _embedded(data: DataDir) -> Any:  # noqa: ANN401  # Compared; imported late, for --help
+    from proxy.runtime.rebuild import rebuild_sqlite
+
+    with _bars() as told:
+        return await rebuild_sqlite(data, told)
+
+
+async def _in_postgresql(url: str, directories: list[Path]) -> Any:  # noqa: ANN401
+    from proxy.runtime.database import open_index
+    from proxy.runtime.rebuild import fill_and_compare
+
+    index = await open_index(url)
+    try:
+        with _bars() as told:
+            return await fill_and_compare(index, directories, told)
+    finally:
+        await index.close()
+
+
+class _bars:  # noqa: N801  # a context manager, named like one
+    """Progress on stderr: a bar for each step."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+        self._progress = Progress(
+            *columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True
+        )
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> Any:  # noqa: ANN401
+        self._progress.start()
+        return self._told
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def _told(self, step: str, done: int, total: int) -> None:
+        if step not in self._tasks:
+            self._tasks[step] = self._progress.add_task(step, total=total or None)
+        self._progress.update(self._tasks[step], completed=done)
+
+
+def _settings(data_dir: Path | None) -> Any:  # noqa: ANN401  # Settings
+    return load({"data_dir": str(data_dir)} if data_dir is not None else {})

@@ -1,0 +1,131 @@
+"""What `kubewitness db` does: set PostgreSQL up, and say how it stands."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.audit.postgres import PostgresIndex
+from proxy.audit.postgresql import attestation
+from proxy.audit.postgresql.connecting import SCHEMA, VIEWS, Role, connect, translated
+from proxy.audit.postgresql.upgrade import upgrading
+from proxy.errors import KubewitnessError
+from proxy.state import database as state
+
+
+async def upgrade(url: str, logins: Iterable[str], say: Callable[[str], None]) -> None:
+    """Make or update roles, schema, state tables and rights as the administrator of `url`.
+
+    Raises SettingsError when the administrator lacks a right, UnavailableError when the server
+    does not answer.
+    """
+    async with upgrading(url, logins, say):
+        engine = state.connect(url, admin=True)
+        try:
+            changed = await state.migrate(engine)
+        finally:
+            await engine.dispose()
+        say("state tables brought up to date" if changed else "state tables are up to date")
+
+
+@dataclass(frozen=True)
+class Writer:
+    """One writer's records in the index."""
+
+    writer: str
+    last: int
+    """Its last sequence."""
+    records: int | None
+    """How many there are; None when they were not counted."""
+    removed: int
+    """How many a retention removed."""
+
+    @property
+    def gap(self) -> int | None:
+        """How many are missing without an explanation."""
+        return None if self.records is None else self.last - self.records - self.removed
+
+
+@dataclass(frozen=True)
+class DatabaseStatus:
+    """How the database stands."""
+
+    problem: str
+    """Why it counts as down; empty when it does not."""
+    server: str
+    schema: int | None
+    partitions: int
+    first: str
+    last: str
+    estimate: int
+    """Records, as the planner's statistics have it."""
+    writers: tuple[Writer, ...]
+
+
+async def status(url: str, *, count: bool) -> DatabaseStatus:
+    """Look at everything `serve` depends on; with `count` every record is counted.
+
+    Raises UnavailableError when the server does not answer, SettingsError when the schema is not
+    there.
+    """
+    connection = await connect(url, Role.WRITER)
+    try:
+        with translated(hint=""):
+            facts = await attestation.look(connection)
+            problem = ""
+            try:
+                attestation.attest(facts, None)
+            except KubewitnessError as error:
+                problem = str(error)
+            names = sorted(
+                table.name for table in facts.tables if table.name.startswith("events_d")
+            )
+            estimate = await connection.fetchval(_ESTIMATE)
+            positions = await connection.fetch(f"SELECT writer, seq FROM {SCHEMA}.positions()")
+    finally:
+        await connection.close()
+    return DatabaseStatus(
+        problem,
+        f"PostgreSQL {facts.version}, system {facts.identifier}, timeline {facts.timeline}",
+        facts.schema,
+        max(len(facts.tables) - 1, 0),
+        names[0] if names else "",
+        names[-1] if names else "",
+        max(int(estimate), 0),
+        await _writers(url, [tuple(row) for row in positions], count=count),
+    )
+
+
+async def _writers(
+    url: str, positions: list[tuple[Any, ...]], *, count: bool
+) -> tuple[Writer, ...]:
+    reader = await connect(url, Role.READER)
+    try:
+        with translated(hint=""):
+            removed = dict(await reader.fetch(_REMOVED))
+            # A gap shows without reading a row: sequences are dense, so counting them is enough.
+            counted = dict(await reader.fetch(_COUNT)) if count else {}
+    finally:
+        await reader.close()
+    return tuple(
+        Writer(writer, seq, counted.get(writer, 0) if count else None, int(removed.get(writer, 0)))
+        for writer, seq in sorted(positions)
+    )
+
+
+_ESTIMATE = (
+    "SELECT coalesce(sum(c.reltuples), 0)::bigint FROM pg_class c JOIN pg_inherits i"
+    f" ON i.inhrelid = c.oid WHERE i.inhparent = '{SCHEMA}.events'::regclass AND c.reltuples > 0"
+)
+_REMOVED = f"SELECT writer, sum(records)::bigint FROM {VIEWS}.removed GROUP BY writer"
+_COUNT = f"SELECT writer, count(*) FROM {VIEWS}.events GROUP BY writer"
+
+
+async def open_index(url: str) -> PostgresIndex:
+    """The index at `url`, attested. Raises as `PostgresIndex.attest` does."""
+    index = await PostgresIndex.open(url)
+    try:
+        await index.attest()
+    except BaseException:
+        await index.close()
+        raise
+    return index

@@ -1,0 +1,115 @@
+"""A process's side of a database that replicas share: ship its journal there, and wait when told to.
+
+`audit.ack: local` goes on without the database, degraded and behind; `replicated` refuses calls
+while it is away.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Final
+
+from proxy.audit.gate import Gate, Level
+from proxy.audit.instance import writer_id
+from proxy.audit.listeners import Subscription
+from proxy.audit.live import LiveRows
+from proxy.audit.port import Journal
+from proxy.audit.postgres import PostgresIndex
+from proxy.audit.query import Filter
+from proxy.audit.replication import SOURCE, ReplicatedJournal
+from proxy.audit.shipping import Shipper
+from proxy.audit.tailing import JournalTail, writer_of
+from proxy.audit.writer import JournalWriter
+from proxy.clock import Clock
+from proxy.errors import KubewitnessError
+from proxy.metrics import Metrics
+from proxy.settings import Settings
+
+_LAST_PASS: Final = 3.0
+"""Seconds that the last records get to arrive when the process stops."""
+_LOOK: Final = 0.02
+"""Seconds between looks for what the workers have shipped."""
+
+
+class Sharing:
+    """The shipper of one process, and the journal that its callers wait on."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        directory: Path,
+        slot: str,
+        journal: JournalWriter,
+        gate: Gate,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        carries: Callable[[str], bool],
+    ) -> None:
+        self.index = PostgresIndex(settings.database)
+        self.shipper = Shipper(directory, self.index, clock=clock, metrics=metrics, carries=carries)
+        self._gate = gate
+        self._metrics = metrics
+        self._replicated: ReplicatedJournal | None = None
+        if settings.audit.ack == "replicated":
+            writer = writer_id(directory.parent, slot)
+            self._replicated = ReplicatedJournal(
+                journal, writer, gate, settings.journal, clock=clock
+            )
+            self.shipper.on_indexed(self._replicated.committed)
+            self.shipper.gather = 0.0  # somebody waits for each of them
+        self.recorder: Journal = self._replicated or journal
+        self.shipper.on_change(self._changed)
+        journal.on_durable(self.shipper.wake)
+
+    def _changed(self, trouble: str) -> None:
+        self._metrics.database_up.set(0 if trouble else 1)
+        if self._replicated is not None:
+            self._replicated.database(trouble)
+        else:
+            self._gate.report(SOURCE, Level.DEGRADED if trouble else Level.OK, trouble)
+
+    async def close(self) -> None:
+        """Ship what is left, for a moment, and let go of the database."""
+        with contextlib.suppress(TimeoutError, KubewitnessError, OSError):
+            async with asyncio.timeout(_LAST_PASS):
+                await self.shipper.catch_up()
+        if self._replicated is not None:
+            self._replicated.close()
+        await self.index.close()
+
+
+class SharedLooks:
+    """What looks at the log need of a shared index. Implements `proxy.audit.listeners.Looks`."""
+
+    def __init__(self, sharing: Sharing, journals: Path) -> None:
+        self._sharing = sharing
+        self._journals = journals
+        self.live = LiveRows(sharing.index)
+
+    async def catch_up(self) -> None:
+        """See Looks; waits for what this replica's workers ship, too. The caller bounds it."""
+        wanted = await asyncio.to_thread(_ends, self._journals)
+        await self._sharing.shipper.catch_up()
+        while True:
+            there = await self._sharing.index.positions()
+            if all(writer in there and there[writer].seq >= seq for writer, seq in wanted.items()):
+                return
+            await asyncio.sleep(_LOOK)
+
+    def subscribe(
+        self, given: Filter | None = None, size: int = 1000
+    ) -> AbstractAsyncContextManager[Subscription]:
+        """See Looks: rows of every process and replica."""
+        return self.live.subscribe(given, size)
+
+
+def _ends(journals: Path) -> dict[str, int]:
+    """The last sequence of each journal here, by writer."""
+    ends = {}
+    for slot in journals.iterdir():
+        if slot.is_dir() and (writer := writer_of(slot)):
+            ends[writer] = JournalTail(slot).last()
+    return ends
