@@ -63,33 +63,40 @@ async def connect(url: str, role: Role | None, *, seconds: float = CONNECT_SECON
         async with asyncio.timeout(seconds):
             connection = await asyncpg.connect(
                 url,
-                server_settings={"application_name": "kubewitness"},
-                # Behind a pooler in transaction mode a name would not be ours alone.
-                statement_cache_size=100,
+                server_settings=_SESSION | {"search_path": _path(role)},
             )
             try:
-                await connection.execute(_session(role))
+                if role is not None:
+                    await connection.execute(f"SET ROLE {role}")
             except BaseException:
                 connection.terminate()
                 raise
     return connection
 
 
-def _session(role: Role | None) -> str:
-    statements = [
-        "SET default_transaction_read_only = off",
-        "SET default_transaction_isolation = 'read committed'",
-        "SET default_transaction_deferrable = off",
-        "SET client_min_messages = warning",
-        "SET bytea_output = 'hex'",
-        "SET row_security = on",
-        # Hundreds of partitions look expensive enough to be compiled, and never are.
-        "SET jit = off",
-        f"SET search_path = {SEARCH_PATH[role] if role else 'pg_catalog, pg_temp'}",
-    ]
-    if role is not None:
-        statements.append(f"SET ROLE {role}")
-    return "; ".join(statements)
+def _path(role: Role | None) -> str:
+    return SEARCH_PATH[role] if role else "pg_catalog, pg_temp"
+
+
+_SESSION: Final = {
+    # In the first message, where they win over what `ALTER ROLE … SET` left for the login.
+    "application_name": "kubewitness",
+    "bytea_output": "hex",
+    "client_min_messages": "warning",
+    "default_transaction_deferrable": "off",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "enable_partition_pruning": "on",
+    "idle_in_transaction_session_timeout": "60s",
+    "idle_session_timeout": "0",
+    # Hundreds of partitions look expensive enough to be compiled, and never are.
+    "jit": "off",
+    "lock_timeout": "5s",
+    "row_security": "on",
+    "statement_timeout": "60s",
+    "synchronous_commit": "on",
+    "timezone": "UTC",
+}
 
 
 @contextmanager
@@ -101,7 +108,11 @@ def translated(hint: str = _KEEP) -> Iterator[None]:
         raise UnavailableError(f"PostgreSQL refuses the login: {_first(e)}.") from e
     except asyncpg.exceptions.ClientConfigurationError as e:
         raise SettingsError("database: is not a URL that PostgreSQL understands.") from e
-    except (asyncpg.UndefinedObjectError, asyncpg.UndefinedTableError) as e:
+    except (
+        asyncpg.UndefinedObjectError,
+        asyncpg.UndefinedTableError,
+        asyncpg.InvalidParameterValueError,  # SET ROLE to one that is not there
+    ) as e:
         raise SettingsError(
             f"The database has no current schema: {_first(e)}.", hint=_UPGRADE
         ) from e

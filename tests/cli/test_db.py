@@ -1,0 +1,55 @@
+"""`kubewitness db` by hand: on the embedded database, and what it says without one."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Command
+from tests.control.plane import Plane
+from tests.postgres import Database
+
+
+def test_an_embedded_index_is_rebuilt_while_nothing_serves(
+    plane: Plane, command: Command, stop
+) -> None:
+    plane.client().get("/audit/calls")
+    assert "embedded" in command("db", "status").out
+    stop()
+    done = command("db", "rebuild")
+    assert (done.code, "byte for byte" in done.out) == (0, True), done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("db", "upgrade"), 2, "KUBEWITNESS_ADMIN_DATABASE"),
+        (("db", "upgrade", "--database", "mysql://x"), 2, "postgresql://"),
+        (("db", "rebuild", "--data-dir", "/nowhere"), 4, "not a kubewitness data directory"),
+    ],
+)
+def test_what_is_missing_is_said(
+    command: Command, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], code: int, says: str
+) -> None:
+    monkeypatch.delenv("KUBEWITNESS_ADMIN_DATABASE", raising=False)
+    done = command(*words, direct=True)
+    assert (done.code, says in done.err) == (code, True), done.err
+
+
+def test_journals_of_replicas_are_for_a_shared_database(
+    plane: Plane, command: Command, stop, tmp_path: Path
+) -> None:
+    stop()
+    done = command("db", "rebuild", "--journals", str(tmp_path))
+    assert (done.code, "share a database" in done.err) == (2, True)
+
+
+def test_upgrade_says_what_it_did_and_no_password(
+    command: Command, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBEWITNESS_ADMIN_DATABASE", database.url)
+    done = command("db", "upgrade", direct=True)
+    assert (done.code, "schema version" in done.out) == (0, True), done.err
+    password = database.url.split("@", 1)[0].rsplit(":", 1)[1]
+    assert password not in done.out + done.err
+    missing = command("db", "upgrade", "--login", "nobody-there", direct=True)
+    assert (missing.code, "no login 'nobody-there'" in missing.err) == (4, True)

@@ -1,0 +1,49 @@
+"""What `db status` finds, good and bad."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from proxy.audit.postgres import PostgresIndex
+from proxy.errors import SettingsError, UnavailableError
+from proxy.runtime.database import open_index, status, upgrade
+from tests.audit.postgresql.databases import Ready, fill, ready_database, some_rows
+from tests.postgres import Database, Postgres
+
+
+@pytest.fixture
+def ready(postgres: Postgres) -> Iterator[Ready]:
+    with ready_database(postgres) as ready:
+        yield ready
+
+
+async def test_writers_and_their_gaps(ready: Ready):
+    index = await open_index(ready.url)
+    rows = some_rows()
+    await fill(index, rows)
+    found = await status(ready.url, count=True)
+    assert (found.problem, found.partitions > 7) == ("", True)
+    assert [(w.writer, w.last, w.gap) for w in found.writers] == [("w-0", len(rows), 0)]
+    later = [row._replace(seq=row.seq + len(rows) + 5) for row in rows[:1]]
+    await fill(index, later)
+    assert [w.gap for w in (await status(ready.url, count=True)).writers] == [5]
+    assert [w.gap for w in (await status(ready.url, count=False)).writers] == [None]
+    await index.close()
+
+
+async def test_what_counts_as_down_is_told(ready: Ready):
+    ready.database.exec("ALTER TABLE kubewitness.events_past SET UNLOGGED")
+    assert "UNLOGGED" in (await status(ready.url, count=False)).problem
+    with pytest.raises(UnavailableError, match="UNLOGGED"):
+        await open_index(ready.url)
+
+
+async def test_without_a_schema(database: Database):
+    with pytest.raises(SettingsError):
+        await status(database.url, count=False)
+    said: list[str] = []
+    await upgrade(database.url, [], said.append)
+    assert any("state tables" in line for line in said)
+    index = PostgresIndex(database.url)
+    assert await index.positions() == {}
+    await index.close()
