@@ -26,6 +26,7 @@ def functions() -> Iterator[str]:
     """The functions, in the order in which they need each other."""
     yield _PARTITIONS
     yield _MAKE_PARTITION
+    yield _IS_PARTITION
     yield _ENSURE
     yield _NOTE_CALLS
     yield _COMPARE
@@ -61,6 +62,13 @@ BEGIN
   PERFORM {SCHEMA}.guard(format('{SCHEMA}.%I', name)::regclass);
 END $body$"""
 
+_IS_PARTITION: Final = f"""
+CREATE OR REPLACE FUNCTION {SCHEMA}.is_partition(name text) RETURNS boolean LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp AS $body$
+  SELECT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = '{SCHEMA}.events'::regclass
+                 AND i.inhrelid = to_regclass(format('{SCHEMA}.%I', name)))
+$body$"""
+
 _ENSURE: Final = f"""
 CREATE OR REPLACE FUNCTION {SCHEMA}.ensure_partitions(days bigint[])
 RETURNS integer LANGUAGE plpgsql {_OWNER} AS $body$
@@ -69,6 +77,8 @@ DECLARE
   micros CONSTANT bigint := {DAY_MICROS};
   day bigint;
   month date;
+  of_day text;
+  of_month text;
   begins bigint;
   ends bigint;
   made integer := 0;
@@ -78,25 +88,26 @@ BEGIN
   END IF;
   -- One at a time, by a lock that only the owner can take.
   LOCK TABLE {SCHEMA}.index_schema IN SHARE UPDATE EXCLUSIVE MODE;
-  IF NOT EXISTS (SELECT FROM {SCHEMA}.partitions()) THEN
+  IF NOT {SCHEMA}.is_partition('events_past') THEN
     PERFORM {SCHEMA}.make_partition('events_past', 'MINVALUE', ({FIRST_DAY} * micros)::text);
     PERFORM {SCHEMA}.make_partition('events_future', ({LAST_DAY} * micros)::text, 'MAXVALUE');
     made := 2;
   END IF;
   FOR day IN SELECT DISTINCT d FROM unnest(days) AS d
              WHERE d >= {FIRST_DAY} AND d < {LAST_DAY} ORDER BY d LOOP
-    CONTINUE WHEN EXISTS (
-      SELECT FROM {SCHEMA}.partitions() p WHERE p.low <= day * micros AND p.high > day * micros);
     month := date_trunc('month', date '1970-01-01' + day::integer);
-    begins := (month - date '1970-01-01') * micros;
-    ends := ((month + interval '1 month')::date - date '1970-01-01') * micros;
+    begins := month - date '1970-01-01';
+    ends := (month + interval '1 month')::date - date '1970-01-01';
+    of_day := to_char(date '1970-01-01' + day::integer, '"events_d"YYYYMMDD');
+    of_month := to_char(month, '"events_m"YYYYMM');
+    CONTINUE WHEN {SCHEMA}.is_partition(of_day) OR {SCHEMA}.is_partition(of_month);
+    -- A month that has days already goes on with days: its partitions must not overlap.
     IF day BETWEEN today - {PAST_DAYS} AND today + {AHEAD_DAYS} OR EXISTS (
-      SELECT FROM {SCHEMA}.partitions() p WHERE p.low < ends AND p.high > begins) THEN
-      PERFORM {SCHEMA}.make_partition(
-        to_char(date '1970-01-01' + day::integer, '"events_d"YYYYMMDD'),
-        (day * micros)::text, ((day + 1) * micros)::text);
+      SELECT FROM generate_series(begins, ends - 1) AS d WHERE {SCHEMA}.is_partition(
+        to_char(date '1970-01-01' + d::integer, '"events_d"YYYYMMDD'))) THEN
+      PERFORM {SCHEMA}.make_partition(of_day, (day * micros)::text, ((day + 1) * micros)::text);
     ELSE
-      PERFORM {SCHEMA}.make_partition(to_char(month, '"events_m"YYYYMM'), begins::text, ends::text);
+      PERFORM {SCHEMA}.make_partition(of_month, (begins * micros)::text, (ends * micros)::text);
     END IF;
     made := made + 1;
   END LOOP;
