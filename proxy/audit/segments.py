@@ -8,9 +8,9 @@ test with a simulated disk. Rules (each one is somebody's lost log):
 3. When that fails too, the error is the caller's, and the same batch may be tried again.
 4. A segment's name is durable before anything is written to it, and its header before its first
    batch: the reserve stays zeros whatever a power cut takes back, and a batch behind no header is
-   damage. One that got no further is removed again. One whose first batch failed may have been
-   read: it is cut to nothing, and its name stays used, for the next process may have other records
-   for the same sequences. Any other is left alone.
+   damage. One that got no further is removed again. So is one whose first batch failed, unless
+   the epoch has no other: that batch may have been read, and the next process, which goes by the
+   names it finds, must not give the name to other records.
 5. A segment that somebody took away is an error of its own, never survived in silence; before the
    batch is tried again, what the segment held is saved (`proxy.audit.rescue`).
 6. A segment has its name only when its space is there, and writing never goes back to an earlier
@@ -183,7 +183,7 @@ class Segments:
         self._last = batch
 
     def _begin(self, batch: Batch) -> None:
-        """Create the next segment with `batch` in it, or leave no record behind."""
+        """Create the next segment with `batch` in it."""
         name = SegmentName(self._epoch, self._number + 1)
         header = self._header(batch, name, 0)
         source, capacity = self._room(len(header) + len(batch.data) + 1)
@@ -199,7 +199,7 @@ class Segments:
         try:
             self._fill(present, header, batch)
         except OSError as error:
-            self._give_up(present, error)
+            self._give_up(present, len(header) + len(batch.data), error)
             raise
         self._open, self.in_reserve = present, from_reserve
 
@@ -212,12 +212,12 @@ class Segments:
         self._end = len(header)
         self._write(present, batch)
 
-    def _give_up(self, present: _Open, error: OSError) -> None:
-        """Leave a segment that could not be begun."""
+    def _give_up(self, present: _Open, written: int, error: OSError) -> None:
+        """Leave a segment that could not be begun; `written` bytes were to stand there."""
         if not isinstance(error, MisplacedFileError):  # what stands there is not ours to remove
             with contextlib.suppress(OSError):
-                if self._end:
-                    present.file.truncate(0)
+                if self._end and self._last is None:
+                    present.file.truncate(written)
                 else:
                     self._storage.remove(self._directory / str(present.name))
         self._drop(present)

@@ -38,6 +38,7 @@ _sound_commit = Segments.commit
 _sound_begin = Segments._begin
 _sound_fail = Segments._fail
 _sound_header = Segments._header
+_sound_rewritten = recovery._rewritten
 _sound_recover = recovery.recover
 _sound_first_records = recovery.first_records
 _sound_sound = journal.sound
@@ -99,6 +100,26 @@ def _finish_too_short(self: Segments, present: Any) -> None:
     self._drop(present)
 
 
+def _fill_and_name_last(self: Segments, present: Any, header: bytes, batch: Batch) -> None:
+    self._end = len(header)
+    present.file.write(header, 0)
+    present.file.sync()
+    self._write(present, batch)
+    self._storage.sync_directory(self._directory)
+
+
+def _fill_at_once(self: Segments, present: Any, header: bytes, batch: Batch) -> None:
+    self._end = len(header)
+    self._storage.sync_directory(self._directory)
+    present.file.write(header, 0)
+    self._write(present, batch)
+
+
+def _give_up_and_remove(self: Segments, present: Any, *_: Any) -> None:
+    self._storage.remove(self._directory / str(present.name))
+    self._drop(present)
+
+
 def _header_of(self: Segments, batch: Batch, *rest: Any, **changes: Any) -> bytes:
     values = {"first": batch.first, "last": batch.last, "prev": batch.prev} | changes
     return _sound_header(self, Batch(data=batch.data, sha256=batch.sha256, **values), *rest)
@@ -133,6 +154,17 @@ def _without_sync(self: Any, path: Any, data: bytes, end: int) -> None:
     file = self._storage.open(path)
     file.truncate(end)
     file.close()
+
+
+def _synced_alone(self: Any, path: Any, data: bytes, end: int) -> None:
+    file = self._storage.open(path)
+    file.truncate(end)
+    file.sync()
+    file.close()
+
+
+def _torn_hides_all(data: bytes, position: int) -> int:
+    return position if journal.last_batch(data) is None else _sound_rewritten(data, position)
 
 
 def _epoch_again(*args: Any) -> Recovered:
@@ -239,6 +271,41 @@ BUGS: Final = [
         "rewritten-with-new-sequences",
         "A batch that failed is written again under other sequences.",
         (Segments, "commit", _commit_renumbered),
+    ),
+    _bug(
+        "name-synced-last",
+        "A segment's new name, which was the reserve's, is made durable after its records are.",
+        (Segments, "_fill", _fill_and_name_last),
+    ),
+    _bug(
+        "header-synced-with-its-batch",
+        "A segment's header is made durable together with its first batch.",
+        (Segments, "_fill", _fill_at_once),
+    ),
+    _bug(
+        "name-used-again",
+        "A segment whose first batch failed is removed; another takes its name.",
+        (Segments, "_give_up", _give_up_and_remove),
+    ),
+    _bug(
+        "left-without-a-look",
+        "Nobody looks whether a full segment is still there before it is left.",
+        (Segments, "_refuse_misplaced", lambda *_: None),
+    ),
+    _bug(
+        "header-overrules",
+        "A segment that has only a header overrules the batch before it.",
+        (recovery, "_batch_at", lambda *_: True),
+    ),
+    _bug(
+        "kept-by-a-sync-alone",
+        "Recovery believes a sync after one that failed, and writes nothing again.",
+        (recovery._Scan, "_cut", _synced_alone),
+    ),
+    _bug(
+        "torn-trailer-hides-all",
+        "Nothing is read in an older segment whose last trailer is torn.",
+        (recovery, "_rewritten", _torn_hides_all),
     ),
     _bug(
         "failed-segment-removed",

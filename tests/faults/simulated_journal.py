@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from proxy.audit.segments import MisplacedFileError
 from proxy.audit.tailing import START
 from tests.faults.disk import EIO, ENOSPC, CrashStates, Disk, Fault
 from tests.faults.simulated_calls import Calls
@@ -38,6 +39,8 @@ class Counts:
     starts: int = 0
     failed_commits: int = 0
     seals: int = 0
+    taken_away: int = 0
+    """Segments that somebody deleted, replaced or cut while they were written."""
 
 
 class Died(BaseException):
@@ -88,6 +91,8 @@ class Life:
                 self._batch(process, self._calls.batch())
                 if random.random() < 0.5:
                     process.look_around()
+                if random.random() < 0.1:
+                    self._take_away(process)
             if random.random() < 0.25:
                 if rest := self._calls.finish():
                     self._batch(process, rest)
@@ -125,6 +130,37 @@ class Life:
             else:
                 self._seen.clear()
                 return
+
+    def _take_away(self, process: Process) -> None:
+        """Somebody takes the segment: it is noticed once, and then everything is there again.
+
+        Until then only the process has what it acknowledged; a crash or a fault would take it.
+        """
+        disk, segments, random = process.disk, process.segments, self.random
+        present = segments._open
+        if present is None:
+            return
+        step, fault, disk.step, disk.fault = disk.step, disk.fault, None, None
+        path = DIRECTORY / str(present.name)
+        how = random.choice((None, b"", b"another file\n", "cut"))
+        if isinstance(how, str):
+            disk.entries[str(path)].truncate(random.randrange(segments._end, present.capacity))
+        else:
+            disk.take_away(path, how)
+        self.counts.taken_away += 1
+        batch = process.framed(self._calls.batch())
+        self._seen.clear()
+        try:
+            process.commit(batch)
+        except MisplacedFileError:
+            process.commit(batch)
+        else:
+            raise Violation(f"nobody noticed that a segment was taken away: {path} {how!r}")
+        if lost := [saved.missing for saved in segments.rescued if saved.missing]:
+            raise Violation(f"records were not saved from a segment taken away: {lost}")
+        segments.rescued.clear()
+        disk.step, disk.fault = step, fault
+        process.check()
 
     def _fault(self, kind: str, _: str) -> Fault | None:
         random = self.random

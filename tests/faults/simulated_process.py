@@ -91,6 +91,10 @@ class Process:
         if thorough:
             same("the index", followed(self.disk, DIRECTORY), seen.lines)
 
+    def check(self) -> None:
+        """Raises Violation when what was promised is not there."""
+        self._promised()
+
     def go_on(self) -> None:
         """What is done beside the hot path, once the first batch is durable."""
         self.reserve.make()
@@ -136,6 +140,8 @@ class Process:
         self._marks = Bookmarks(self.disk, DIRECTORY, WRITER)
         self.reserve = Reserve(self.disk, DIRECTORY, RESERVE)
         self.reserve.find()
+        if self.reserve.size and self.disk.read(self.reserve.path).strip(b"\0"):
+            raise Violation("the reserve is not empty, and will be taken for zeros")
         self.segments = Segments(
             self.disk,
             DIRECTORY,
