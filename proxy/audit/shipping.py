@@ -9,7 +9,7 @@ A short interruption is bridged: only when a second attempt fails does the datab
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +29,11 @@ PROBE: Final = 1.0
 
 
 class Shipper(Indexer):
-    """Keeps a shared index level with the journals of this process's slots."""
+    """Keeps a shared index level with the journals of this process's slots.
+
+    `durable` says, by slot, what the writers of this process have acknowledged: nothing beyond it
+    is shipped, even where it can be read.
+    """
 
     poll = PROBE
     retry = 0.25
@@ -42,9 +46,11 @@ class Shipper(Indexer):
         clock: Clock,
         metrics: Metrics,
         carries: Callable[[str], bool] = everything,
+        durable: Mapping[str, Callable[[], int]] | None = None,
     ) -> None:
         super().__init__(directory, index, clock=clock, metrics=metrics, carries=carries)
         self._shared = index
+        self._durable = durable or {}
         self._attested_at: float | None = None
         self._listed_at: float | None = None
         self._answered_at = clock.monotonic()
@@ -152,7 +158,8 @@ class Shipper(Indexer):
         self.lag.moved(directory, position)
         # Also what an insert brought in whose answer was lost.
         self._tell(writer, position.seq)
-        self._tails[directory] = JournalTail(directory, position, sync=True)
+        durable = self._durable.get(directory.name)
+        self._tails[directory] = JournalTail(directory, position, sync=True, durable=durable)
 
     @contextlib.asynccontextmanager
     async def _patience(self) -> AsyncIterator[None]:

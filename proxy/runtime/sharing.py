@@ -49,7 +49,14 @@ class Sharing:
         carries: Callable[[str], bool],
     ) -> None:
         self.index = PostgresIndex(settings.database)
-        self.shipper = Shipper(directory, self.index, clock=clock, metrics=metrics, carries=carries)
+        self.shipper = Shipper(
+            directory,
+            self.index,
+            clock=clock,
+            metrics=metrics,
+            carries=carries,
+            durable={slot: lambda: journal.durable},
+        )
         self._gate = gate
         self._metrics = metrics
         self._replicated: ReplicatedJournal | None = None

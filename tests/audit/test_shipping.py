@@ -1,6 +1,7 @@
 """Shipping to a shared index: every durable record once, in order, whatever the database does."""
 
 import asyncio
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxy.audit import shipping, tailing
+from proxy.audit.port import JournalUnavailableError
 from proxy.audit.shipping import Shipper
 from proxy.audit.store import ForeignRecordsError
 from proxy.audit.writer import JournalWriter
@@ -65,6 +67,28 @@ async def test_an_insert_whose_answer_was_lost_is_not_repeated_and_is_told(
         assert told == [0]
         assert await work.catch_up() == 0
         assert told[-1] == 41
+    await work.catch_up()
+    expect_all(index, tmp_path)
+
+
+async def test_what_our_writer_has_not_acknowledged_is_not_shipped(
+    tmp_path: Path, disk: FaultyStorage, clock: ManualClock, index: MemoryIndex
+) -> None:
+    """After a sync that failed, the batch can be read, and a sync here would mean nothing."""
+    async with writing(tmp_path, disk, clock) as journal:
+        work = Shipper(
+            tmp_path / "journal",
+            index,
+            clock=clock,
+            metrics=Metrics(),
+            durable={"0": lambda: journal.durable},
+        )
+        assert await work.catch_up() == 1
+        disk.fail = dict.fromkeys(("sync", "create"), OSError(errno.EIO, os.strerror(errno.EIO)))
+        with pytest.raises(JournalUnavailableError):
+            await journal.append(intent(a_call()))
+        assert [record["seq"] for record in records(tmp_path)] == [1, 2]
+        assert await work.catch_up() == 0
     await work.catch_up()
     expect_all(index, tmp_path)
 
