@@ -46,7 +46,7 @@ class Size:
     """Whether the drain must reach its figure."""
 
 
-CI = Size(cuts=200, stops=15, calls=20_000, seconds=40)
+CI = Size(cuts=100, stops=15, calls=20_000, seconds=25)
 RELEASE = Size(
     cuts=10_000, stops=1_000, calls=1_000 * _HOUR, seconds=3 * _HOUR, level=120, fast=True
 )
