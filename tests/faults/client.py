@@ -4,10 +4,12 @@ Usage: python -m tests.faults.client SCENE PORT LOG SEED THREADS USER MIX
 
 `LOG` gets one line per fact, each in one write:
 
-    S <target> <kind>                            about to be sent
-    B <target> <audit id> <status>               an answer began (the 101 of an upgrade)
-    A <target> <audit id> <status> <bytes> <ms>  an answer was complete
-    T <target> <ms>                              nothing came for too long
+    S <target> <kind> <when>            about to be sent; CLOCK_MONOTONIC
+    B <target> <audit id> <status> …    an answer began (the 101 of an upgrade)
+    A <target> <audit id> <status> …    an answer was complete: bytes, ms it took, CLOCK_MONOTONIC
+                                        when it was sent, `withheld` when only the answer was refused
+    T <target> <ms>                     nothing came for too long
+    X <target>                          the connection was cut before the answer was whole
 
 Each target is used once, so it names its call. Runs until standard input ends. Blocking sockets in
 threads: a cut connection and one that was closed in good order must not look the same, and here
@@ -31,7 +33,18 @@ from tests.faults.scene import Scene
 PATIENCE = 10.0
 """Seconds after which a silent proxy is reported."""
 KINDS = {
-    "mixed": ["get", "create", "delete", "patch", "chunked", "large", "events", "watch", "exec", "pipeline"],
+    "mixed": [
+        "get",
+        "create",
+        "delete",
+        "patch",
+        "chunked",
+        "large",
+        "events",
+        "watch",
+        "exec",
+        "pipeline",
+    ],
     "writes": ["create", "delete", "patch"],
     "reads": ["get"],
     "small": ["get", "create"],
@@ -117,6 +130,8 @@ class Client:
     pause: float = 0.0
     stopping: threading.Event = field(default_factory=threading.Event)
     number: int = 0
+    pending: list[str] = field(default_factory=list)
+    """Targets that were sent and not answered yet."""
 
     def say(self, line: str) -> None:
         os.write(self.log, line.encode() + b"\n")
@@ -127,13 +142,15 @@ class Client:
                 connection = self.connect()
             except OSError:
                 continue
+            self.pending = []
             try:
                 while not self.stopping.is_set() and connection.reader.keep_alive:
                     self.step(connection)
                     if self.pause:
                         self.stopping.wait(self.pause * self.chance.random())
             except OSError:
-                pass
+                for target in self.pending:
+                    self.say(f"X {target}")
             finally:
                 connection.sock.close()
 
@@ -162,33 +179,44 @@ class Client:
         data = b""
         for one in kinds:
             method, target, body = self.request(one)
-            self.say(f"S {target} {one}")
+            self.say(f"S {target} {one} {time.monotonic():.6f}")
             sent.append(target)
+            self.pending.append(target)
             data += encode(method, target, body, chunked=one == "chunked")
+        began = time.monotonic()
         connection.sock.sendall(data)
         for target in sent:
-            self.answered(connection, target)
+            self.answered(connection, target, began)
 
-    def answered(self, connection: Connection, target: str, word: str = "A") -> Answer:
-        began = time.monotonic()
+    def answered(
+        self, connection: Connection, target: str, began: float, word: str = "A"
+    ) -> Answer:
         try:
             answer = connection.reader.next()
         except TimeoutError:
             self.say(f"T {target} {(time.monotonic() - began) * 1000:.0f}")
             raise
         ms = (time.monotonic() - began) * 1000
-        self.say(f"{word} {target} {answer.audit_id} {answer.status} {answer.size} {ms:.1f}")
+        withheld = "withheld" if answer.status == 503 and b"has answered" in answer.body else "-"
+        self.say(
+            f"{word} {target} {answer.audit_id} {answer.status} {answer.size} {ms:.1f} "
+            f"{began:.6f} {withheld}"
+        )
+        if word == "A":
+            self.pending.remove(target)
         return answer
 
     def exec(self, connection: Connection) -> None:
         method, target, _ = self.request("exec")
-        self.say(f"S {target} exec")
+        self.say(f"S {target} exec {time.monotonic():.6f}")
+        self.pending.append(target)
         connection.reader.keep_alive = False
+        began = time.monotonic()
         connection.sock.sendall(
             f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n"
             "Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n".encode()
         )
-        answer = self.answered(connection, target, "B")
+        answer = self.answered(connection, target, began, "B")
         if answer.status != 101:
             return
         count = 0
@@ -196,7 +224,8 @@ class Client:
             connection.sock.sendall(message)
             count += self.echoed(connection, len(message))
         if connection.sock.recv(100) == b"":  # close_notify: the end is on record
-            self.say(f"A {target} {answer.audit_id} 101 {count} 0")
+            self.say(f"A {target} {answer.audit_id} 101 {count} 0 0 -")
+            self.pending.remove(target)
 
     @staticmethod
     def echoed(connection: Connection, size: int) -> int:

@@ -6,6 +6,7 @@ A cold start costs most of a second, a fork a few milliseconds. No thread and no
 when it forks. Commands on standard input, answers as JSON lines:
 
     kill COUNT SEED LONGEST   so many proxies, each killed after a random time of at most LONGEST s
+    fork CONTROL              a proxy that the rig talks to, see tests.faults.controlled
     fill BYTES                a writer that leaves a journal of that size, killed at its end
     end                       one more proxy, which recovers and ends in good order
 """
@@ -32,7 +33,7 @@ from proxy.clock import rfc3339
 from proxy.runtime.process import prepare
 from proxy.settings import Settings
 from tests.audit.journals import a_call, intent, outcome
-from tests.faults import planted_process
+from tests.faults import controlled, planted_process
 from tests.faults.proxy_process import serving
 from tests.faults.scene import Scene
 
@@ -106,6 +107,17 @@ class ForkServer:
         if said != "ready" or status != 0:
             result["trouble"] = f"{said or 'no answer'}, status {status}"
         return result
+
+    def controlled(self, path: str) -> None:
+        """A proxy for the rig; it is the rig's from then on."""
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass  # those before it
+        if os.fork() == 0:
+            try:
+                controlled.obey(self._scene, self._api_port, self._socket, path, self._context)
+            finally:
+                os._exit(0)
 
     @staticmethod
     def _said(ready: int, timeout: float = START_TIMEOUT) -> str:
@@ -184,6 +196,8 @@ def main() -> None:
                 for _ in range(int(words[1])):
                     print(json.dumps(server.kill(chance, float(words[3]))))
                 print("done", flush=True)
+            elif words[0] == "fork":
+                server.controlled(words[1])
             elif words[0] == "fill":
                 print(json.dumps(server.fill(int(words[1]))), flush=True)
             else:

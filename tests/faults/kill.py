@@ -22,8 +22,6 @@ from tests.faults.report import Report
 from tests.faults.scene import Scene, listener
 
 ROOT = Path(__file__).parents[2]
-STRETCH = 50
-"""Kills between two comparisons."""
 KEEP = 200
 """Segments left in place; older ones were compared and are removed."""
 
@@ -37,6 +35,8 @@ class Size:
     """Stops early after so long; the counts say how far it came."""
     longest: float = 0.07
     """Seconds a proxy lives at most, once it serves."""
+    stretch: int = 50
+    """Kills between two comparisons."""
 
 
 CI = Size(kills=400, seconds=45)
@@ -96,7 +96,7 @@ def _cycles(
     cycles: list[dict[str, Any]] = []
     began = time.monotonic()
     while len(cycles) < size.kills and time.monotonic() - began < size.seconds:
-        count = min(STRETCH, size.kills - len(cycles))
+        count = min(size.stretch, size.kills - len(cycles))
         told = _ask(server, f"kill {count} {seed + len(cycles)} {size.longest}", count + 1)
         cycles += [json.loads(line) for line in told[:-1]]
         oracle.check()

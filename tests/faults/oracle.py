@@ -14,7 +14,10 @@ from typing import Any
 
 MOST = 20
 """Violations kept; more of them say nothing new."""
+HELD_BACK = 64 * 1024
+"""Bytes of an answer that may wait for its outcome; a larger one begins on record."""
 _SEGMENT = re.compile(r"\d{6,}-\d{6,}\.jsonl")
+_CLIENT = re.compile(r"(?:/|=|%3D)([a-z])\d+-\d+-\d+")
 _MUTATING = {"POST", "PUT", "PATCH", "DELETE"}
 _PREFIX = "/clusters/prod"
 
@@ -163,6 +166,25 @@ class Entry:
     at: str = ""
 
 
+class Told:
+    """What one client was told of one call."""
+
+    __slots__ = ("audit_id", "began", "ms", "status", "target", "user", "withheld")
+
+    def __init__(self, words: list[str]) -> None:
+        """From a line of tests.faults.client."""
+        _, self.target, self.audit_id, status, _, ms, began, withheld = words
+        self.status = int(status)
+        self.ms = float(ms)
+        self.began = float(began)
+        """CLOCK_MONOTONIC."""
+        name = _CLIENT.search(self.target)
+        self.user = name[1] if name else "-"
+        """The first letter of the user's name."""
+        self.withheld = withheld == "withheld"
+        """The cluster has answered, only its answer was refused."""
+
+
 class Tail:
     """New whole lines of a log that another process appends to."""
 
@@ -203,6 +225,14 @@ class Oracle:
     interrupted: int = 0
     connections: int = 0
     slowest_ms: float = 0.0
+    answers: list["Told"] | None = None
+    """When a list, what the clients were told since the rig emptied it."""
+    effects_of: set[str] = field(default_factory=set)
+    """Targets of executed mutations."""
+    unanswered: dict[str, float] = field(default_factory=dict)
+    """Target → when it was sent, of calls without an answer by now; when answers are kept."""
+    arrived: set[str] = field(default_factory=set)
+    """Targets of all that reached the API server."""
     strangers: bool = False
     """Whether calls may be on record that no client logged (it logs nothing)."""
 
@@ -211,21 +241,49 @@ class Oracle:
         self._tails = [Tail(path) for path in self.clients]
         self._effects = Tail(self.effects)
         self._previous: set[str] = set()
+        self._unchecked: list[list[str]] = []
+        self._unchecked_effects: list[list[str]] = []
 
     def watch(self, path: Path) -> None:
         """Listen to one more client."""
         self._tails.append(Tail(path))
 
+    def move(self, journal: Path) -> None:
+        """The journal is to be read there: its volume is mounted in another namespace."""
+        self.reader = JournalReader(journal, self.violations)
+
+    def hear(self) -> None:
+        """Take in what clients and API server say by now; nothing is compared yet."""
+        # Effects first: an answer that is heard has its effect heard, too.
+        told = [line.split() for tail in self._tails for line in tail.lines()]
+        for line in self._effects.lines():
+            words = line.split()
+            self.arrived.add(_PREFIX + words[2])
+            if words[1] in _MUTATING:
+                self.effects_of.add(_PREFIX + words[2])
+            self._unchecked_effects.append(words)
+        for words in told:
+            if self.answers is not None:
+                if words[0] == "S":
+                    self.unanswered[words[1]] = float(words[3])
+                else:
+                    self.unanswered.pop(words[1], None)
+            if self.answers is not None and words[0] in "AB" and float(words[6]):
+                self.answers.append(Told(words))
+            self._unchecked.append(words)
+
     def check(self, *, final: bool = False) -> None:
         """Compare what is new. No proxy may be running; at the end every call must be closed."""
+        self.hear()
         for record in self.reader.read():
             self.recorded += 1
             self._record(record)
-        for tail in self._tails:
-            for line in tail.lines():
-                self._client(line.split())
-        for line in self._effects.lines():
-            self._effect(*line.split())
+        unchecked, self._unchecked = self._unchecked, []
+        for words in unchecked:
+            self._client(words)
+        effects, self._unchecked_effects = self._unchecked_effects, []
+        for words in effects:
+            self._effect(*words)
         if not self.strangers:
             for target in self.by_target:
                 if target not in self.sent:
@@ -312,6 +370,8 @@ class Oracle:
             )
         elif entry.status != status:
             self.violations.say(f"{audit_id} {target}: answered {status}, recorded {entry.status}")
+        elif size > HELD_BACK and not entry.started:
+            self.violations.say(f"{audit_id} {target}: a large answer, and its start not on record")
         elif entry.bytes_out != size:
             self.violations.say(
                 f"{audit_id} {target}: {size} bytes received, {entry.bytes_out} recorded"
@@ -348,6 +408,8 @@ class Oracle:
             entry = self.calls.pop(audit_id)
             del self.by_target[entry.target]
             self.sent.discard(entry.target)
+            self.effects_of.discard(entry.target)
+            self.arrived.discard(entry.target)
             self.closed.add(audit_id)
         self._previous = done - self.closed
 

@@ -20,7 +20,7 @@ class Processes:
 
     def __init__(self) -> None:
         self._started: list[subprocess.Popen[str]] = []
-        self._clients = 0
+        self._clients: list[subprocess.Popen[str]] = []
 
     def __enter__(self) -> "Processes":
         return self
@@ -82,18 +82,25 @@ class Processes:
         pause: float = 0.0,
     ) -> Path:
         """Clients under way; returns the log of what they were told."""
-        self._clients += 1
-        log = scene.directory / f"client-{self._clients}.log"
+        count = len(self._clients) + 1
+        log = scene.directory / f"client-{count}.log"
         log.touch()
-        number = str(seed * 10 + self._clients)
-        self.start(
+        number = str(seed * 10 + count)
+        process = self.start(
             [
                 "tests.faults.client",
                 *(str(scene.directory), str(port), str(log)),
                 *(number, str(threads), user, mix, str(pause)),
             ]
         )
+        self._clients.append(process)
         return log
+
+    def end_clients(self) -> None:
+        """No more calls; the logs are complete when this returns."""
+        for process in self._clients:
+            if process in self._started:
+                self.end(process)
 
     def fork_server(
         self, scene: Scene, api_port: int, sock: socket.socket, settings: dict[str, Any], bug: str

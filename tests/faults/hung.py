@@ -1,0 +1,127 @@
+"""Hung disk rig: a sync does not return. Nobody waits past the deadline, nothing grows, it heals.
+
+Two ways to hang it: a storage whose sync blocks, and, for root, an ext4 of its own that is frozen
+(fsfreeze(8)), where the kernel really holds the journal's thread.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+
+from tests.faults.report import Report
+from tests.faults.rigging import Proxy, Rig, rig
+from tests.faults.volumes import Volume, frozen, is_root
+
+NEEDS_ROOT = "freezing a file system needs root; run the rig as root"
+DEADLINE = 1.0
+SLACK = 0.05
+STALL_MS = 20.0
+GROWTH = 80 * 1024 * 1024
+"""Bytes: the journal's queue (64 MiB) may fill, and a little more."""
+HEALED_WITHIN = 1.0
+CI = 8.0
+RELEASE = 600.0
+
+
+def run(seconds: float = CI, seed: int = 1, bug: str = "") -> Report:
+    """Hang the storage's syncs for so long."""
+    report = Report("hung disk", seed)
+    with rig(report) as here:
+        proxy = here.proxy()
+        proxy.go(settings={"journal": {"reserve_bytes": 0}}, bug=bug)
+        _blackhole(
+            here, proxy, report, seconds, lambda: proxy.ask("hold"), lambda: proxy.ask("heal")
+        )
+    return report
+
+
+def run_frozen(seconds: float = 3.0, seed: int = 1) -> Report:
+    """Freeze the file system under the journal for so long; needs root."""
+    report = Report("frozen ext4", seed)
+    if not is_root():
+        report.violations.append(NEEDS_ROOT)
+        return report
+    with rig(report) as here, Volume.ext4(here.scene, 256) as volume:
+        proxy = here.started(volume.enter)
+        proxy.go(settings={"journal": {"reserve_bytes": 0}}, breakable=False)
+        with frozen(volume) as (freeze, thaw):
+            _blackhole(here, proxy, report, seconds, freeze, thaw, volume)
+    return report
+
+
+def _blackhole(
+    here: Rig,
+    proxy: Proxy,
+    report: Report,
+    seconds: float,
+    hang: Callable[[], object],
+    free: Callable[[], object],
+    volume: Volume | None = None,
+) -> None:
+    oracle = here.oracle
+    if volume is not None:
+        oracle.move(volume.seen(here.scene.journal))
+    oracle.answers = []
+    here.clients("mixed", 6, pause=0.02)
+    here.clients("writes", 2, pause=0.02)
+    here.under_way()
+    before = proxy.ask("status")
+    hang()
+    began = time.monotonic()
+    grown, stall, slowest = 0, 0.0, 0.0
+    aside = [before["pushed_aside_ms"]] * 6
+    while time.monotonic() < began + seconds and not oracle.violations:
+        time.sleep(0.25)
+        status = proxy.ask("status")
+        aside = [*aside[1:], status["pushed_aside_ms"]]
+        grown = max(grown, status["rss"] - before["rss"])
+        stall = max(stall, status["stall_ms"])
+        # What the machine did not give us while a call waited is not the proxy's doing.
+        slowest = max(slowest, _heard(here, began, (aside[-1] - aside[0]) / 1000))
+    free()
+    freed = time.monotonic()
+    healed = here.good_after(freed, freed)
+    here.processes.end_clients()
+    report.counts |= {
+        "blackhole s": round(seconds, 1),
+        "slowest answer ms": round(slowest, 1),
+        "loop stall ms (max)": round(stall, 1),
+        "machine busy elsewhere ms": round(aside[-1] - before["pushed_aside_ms"], 1),
+        "grown MiB (max)": round(grown / 2**20, 1),
+        "healed after s": round(healed, 3),
+    }
+    if stall > STALL_MS:
+        oracle.violations.say(f"the loop stood still for {stall:.0f} ms")
+    if grown > GROWTH:
+        oracle.violations.say(f"it grew by {grown / 2**20:.0f} MiB")
+    if healed > HEALED_WITHIN:
+        oracle.violations.say(f"calls go on only {healed:.2f} s after the disk was back")
+    if not oracle.violations:
+        proxy.end()
+        oracle.check(final=True)
+
+
+def _heard(here: Rig, began: float, machine: float) -> float:
+    """The slowest answer since the last look; none may take longer than the deadline."""
+    oracle = here.oracle
+    assert oracle.answers is not None
+    oracle.hear()
+    slowest = 0.0
+    for told in oracle.answers:
+        if told.began + told.ms / 1000 < began or "watch=true" in told.target:
+            continue
+        slowest = max(slowest, told.ms)
+        if told.ms > (DEADLINE + SLACK + machine) * 1000:
+            oracle.violations.say(f"{told.target}: waited {told.ms:.0f} ms")
+        if told.status != 503 and told.began > began + SLACK:
+            oracle.violations.say(f"{told.target}: answered {told.status} while the disk hung")
+    oracle.answers.clear()
+    for target, since in here.waiting():
+        if time.monotonic() - since > DEADLINE + 1:
+            oracle.violations.say(f"{target}: no answer after {time.monotonic() - since:.1f} s")
+    return slowest
+
+
+if __name__ == "__main__":
+    print(run(float(sys.argv[1]) if len(sys.argv) > 1 else CI))
+    print(run_frozen())
