@@ -48,13 +48,13 @@ def crash_states(states: int = CI_STATES, seed: int = 1, processes: int = 2) -> 
     return report
 
 
-def hunt(seed: int = 1, seconds: float = 55.0) -> Report:
-    """In this process, until the first violation or for `seconds`."""
+def hunt(seed: int = 1, seconds: float = 55.0, life: int = 0) -> Report:
+    """In this process, from a life on until the first violation or for `seconds`."""
     started = time.monotonic()
     counts = Counts()
     report = Report("crash states", seed)
     with quiet():
-        number = 0
+        number = life
         while not report.violations and time.monotonic() - started < seconds:
             report.violations += _life(f"{seed}.0/{number}", counts)
             number += 1
