@@ -18,7 +18,7 @@ from proxy.audit.filling import Filling
 from proxy.audit.open_changes import open_changes
 from proxy.audit.postgresql import attestation
 from proxy.audit.postgresql.connecting import SCHEMA, Role, Session, engine
-from proxy.audit.postgresql.ddl import DAY_MICROS
+from proxy.audit.postgresql.ddl import DAY_MICROS, SCHEMA_VERSION
 from proxy.audit.postgresql.hearing import CHANNEL, hear
 from proxy.audit.reading import Reader
 from proxy.audit.rows import Row
@@ -38,10 +38,18 @@ _BEGIN: Final = (
     " SET LOCAL idle_in_transaction_session_timeout = '60s';"
     " SET LOCAL synchronous_commit = {durability}"
 )
-# The transaction gets an identity even if it adds nothing: only then does COMMIT wait until all
-# that was committed before is on disk (and on the standbys), which a lost answer leaves open. A
+_AHEAD: Final = (
+    f"SELECT {SCHEMA}.ensure_partitions(ARRAY(SELECT generate_series(today, today + 7)"
+    " FROM (SELECT floor(extract(epoch FROM now()) / 86400)::bigint) AS t (today)))"
+)
+"""The days of the coming week get their partitions before they are needed."""
+# The message puts something into the log even if no row is added: only then does COMMIT wait until
+# all that was committed before is on disk and on the standbys, which a lost answer leaves open. A
 # timeout of the statement would end that wait with success.
-_END: Final = f"SELECT pg_notify('{CHANNEL}', $1), pg_current_xact_id(), set_config('statement_timeout', '0', true)"
+_END: Final = (
+    f"SELECT pg_notify('{CHANNEL}', $1), pg_logical_emit_message(true, 'kubewitness', ''),"
+    " set_config('statement_timeout', '0', true)"
+)
 
 
 class PostgresIndex(Reader):
@@ -84,6 +92,8 @@ class PostgresIndex(Reader):
         """See SharedIndex."""
         async with self._session.use() as connection:
             facts = await attestation.look(connection)
+            if facts.schema == SCHEMA_VERSION and not facts.recovering:
+                await connection.execute(_AHEAD)
         self._identity = attestation.attest(facts, self._identity)
         # With a standby to wait for, a record counts when that one can show it.
         second = facts.settings.get("synchronous_standby_names", "")

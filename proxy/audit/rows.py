@@ -27,6 +27,8 @@ _NOISE: Final = frozenset({"discovery", "health"})
 _DECISION: Final = "authorization.k8s.io/decision"
 _TEXT_LIMIT: Final = 2048
 """Characters of a text that a column keeps; the line keeps all of them."""
+_KEY_LIMIT: Final = 512
+"""Characters of a text in a b-tree: PostgreSQL refuses entries of more than 2,704 bytes."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -229,10 +231,11 @@ def _own_reason(record: _Line) -> str:
 
 def _fit(made: Row) -> Row:
     """Shorten texts, and escape NUL, which SQLite and PostgreSQL cannot search or hold."""
-    return Row._make(
+    fitting = Row._make(
         value[:_TEXT_LIMIT].replace("\0", "\\0") if isinstance(value, str) else value
         for value in made
     )
+    return fitting._replace(audit_id=fitting.audit_id[:_KEY_LIMIT])
 
 
 def micros(timestamp: str) -> int:
