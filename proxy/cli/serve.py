@@ -40,7 +40,7 @@ def choose_metrics(settings: Settings) -> None:
     if settings.workers == 1:
         multiprocess.alone()
         return
-    directory = DataDir(settings.data_dir).run / "metrics"
+    directory = multiprocess.place(DataDir(settings.data_dir).run)
     multiprocess.clear(directory)
     multiprocess.share(directory)
 

@@ -30,6 +30,7 @@ from proxy.control.services import Services
 from proxy.data_dir import DataDir
 from proxy.gateway.listener import DataPlane
 from proxy.metrics import Metrics
+from proxy.runtime import multiprocess
 from proxy.runtime.admin import ensure_admin
 from proxy.runtime.core import MAIN_SLOT, Core, open_core, worker_slot
 from proxy.runtime.essential import Essentials
@@ -123,6 +124,9 @@ class Server:
         workers = settings.workers if self._shared else 0
         self._slots = [worker_slot(number + 1) for number in range(workers)]
         self._shared_metrics = data.run / "metrics"
+        if self._shared:
+            self._shared_metrics = multiprocess.place(data.run)
+            stack.callback(multiprocess.discard, self._shared_metrics)
         self._fleet = Fleet(self._slots, self._settings, self._shared_metrics, clock)
 
     def _bound(self, address: str, setting: str, *, shared: bool = False) -> socket.socket:

@@ -31,6 +31,33 @@ def test_only_live_gauges_of_the_dead_are_forgotten(tmp_path, pid, left):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(left or names)
 
 
+def test_values_live_in_memory_and_leave_it(tmp_path):
+    run, memory = tmp_path / "run", tmp_path / "memory"
+    memory.mkdir()
+    directory = multiprocess.place(run, memory)
+    assert directory.parent == memory
+    assert directory.stat().st_mode & 0o077 == 0
+    assert multiprocess.place(run, memory) == directory, "the same for every process"
+    assert multiprocess.place(tmp_path / "other", memory) != directory
+    (directory / "counter_1.db").write_bytes(b"")
+    multiprocess.discard(directory)
+    assert not directory.exists()
+
+
+@pytest.mark.parametrize("harm", ["no memory", "open to others", "a link"])
+def test_a_place_that_is_not_ours_alone_is_not_used(tmp_path, harm):
+    run, memory = tmp_path / "run", tmp_path / "memory"
+    if harm != "no memory":
+        memory.mkdir()
+        directory = multiprocess.place(run, memory)
+        if harm == "open to others":
+            directory.chmod(0o755)
+        else:
+            directory.rmdir()
+            directory.symlink_to(tmp_path)
+    assert multiprocess.place(run, memory) == run / "metrics"
+
+
 def test_values_of_two_processes_are_one_page(tmp_path):
     program = f"""
 import sys
