@@ -272,12 +272,16 @@ class Oracle:
                 self.answers.append(Told(words))
             self._unchecked.append(words)
 
-    def check(self, *, final: bool = False) -> None:
-        """Compare what is new. No proxy may be running; at the end every call must be closed."""
-        self.hear()
+    def take(self) -> None:
+        """Take in what the journal holds by now."""
         for record in self.reader.read():
             self.recorded += 1
             self._record(record)
+
+    def check(self, *, final: bool = False) -> None:
+        """Compare what is new. No proxy may be running; at the end every call must be closed."""
+        self.hear()
+        self.take()
         unchecked, self._unchecked = self._unchecked, []
         for words in unchecked:
             self._client(words)

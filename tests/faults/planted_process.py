@@ -165,7 +165,6 @@ async def _chunked_end_too_early(record: CallRecord, client: Any, response: Any)
 
 def _tick_idly(self: Watchdog) -> None:
     """Looks, but refuses nobody."""
-    self._refusals = 0
     self._look()
     self._timer = self._loop.call_later(0.02, lambda: _tick_idly(self))
 

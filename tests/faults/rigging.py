@@ -61,6 +61,10 @@ class Proxy:
         with contextlib.suppress(OSError):
             while self._lines.readline():
                 pass
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
         self._lines.close()
         self._control.close()
 
@@ -90,9 +94,13 @@ class Rig:
         self.oracle = Oracle(scene.journal, scene.effects, [])
         self._forks: subprocess.Popen[str] | None = None
         self._controls = 0
+        self._proxies: list[Proxy] = []
 
     def close(self) -> None:
+        """Whoever still serves ends when nobody speaks to it any more."""
         self.sock.close()
+        for proxy in self._proxies:
+            proxy.close()
 
     def clients(self, mix: str, threads: int, user: str = "alice", pause: float = 0.0) -> None:
         """Clients under way from here on."""
@@ -146,7 +154,7 @@ class Rig:
         with self._control() as (path, control):
             self._forks.stdin.write(f"fork {path}\n")
             self._forks.stdin.flush()
-            return Proxy(control.accept()[0])
+            return self._met(control)
 
     def command(self, path: str) -> list[str]:
         """What starts a proxy of its own, without the fork server (see Processes.start)."""
@@ -159,7 +167,12 @@ class Rig:
         """A proxy that `prefix` starts, in a namespace of its own for instance."""
         with self._control() as (path, control):
             self.processes.start(self.command(path), prefix=prefix, pass_fds=[self.sock.fileno()])
-            return Proxy(control.accept()[0])
+            return self._met(control)
+
+    def _met(self, control: socket.socket) -> Proxy:
+        proxy = Proxy(control.accept()[0])
+        self._proxies.append(proxy)
+        return proxy
 
     @contextlib.contextmanager
     def _control(self) -> Iterator[tuple[str, socket.socket]]:

@@ -1,0 +1,18 @@
+"""Each bug planted in the pipeline, the record or the gate is noticed by a rig."""
+
+import pytest
+
+from tests.faults.bug import Bug
+from tests.faults.hunting import BUGS
+from tests.faults.planted_process import CHANGES
+
+
+@pytest.mark.timeout(70)
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_a_planted_bug_is_caught(bug: Bug) -> None:
+    report = bug.hunt(bug)
+    assert report.violations, f"not noticed: {bug.breaks}; {report}"
+
+
+def test_every_bug_is_hunted() -> None:
+    assert [bug.name for bug in BUGS] == list(CHANGES)
