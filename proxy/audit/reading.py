@@ -19,7 +19,7 @@ from proxy.audit.query import Cursor, Filter
 from proxy.audit.resources import Resource
 from proxy.audit.rows import Row
 from proxy.audit.schema import events
-from proxy.audit.searching import Finder
+from proxy.audit.searching import Finder, open_parts
 from proxy.audit.selects import Condition
 from proxy.audit.store import By, Page, Stats, Tally, Toucher
 from proxy.errors import UnavailableError
@@ -47,20 +47,19 @@ class Reader:
     ) -> Page:
         """See Index."""
         async with self._reading() as connection:
-            open_calls = selects.page(
-                selects.still_open(given, *events.c),
-                limit=limit + 1,
-                cursor=cursor,
-                oldest_first=oldest_first,
-            )
-            parts = [[Row._make(row) for row in await connection.execute(open_calls)]]
+            parts = []
+            chosen = [
+                selects.still_open(given, *events.c).where(where)
+                for where in await open_parts(connection, given)
+            ]
             if given.audit_ids:
-                named = selects.finished(given, *events.c)
+                chosen.append(selects.finished(given, *events.c))
+            for some in chosen:
                 ordered = selects.page(
-                    named, limit=limit + 1, cursor=cursor, oldest_first=oldest_first
+                    some, limit=limit + 1, cursor=cursor, oldest_first=oldest_first
                 )
                 parts.append([Row._make(row) for row in await connection.execute(ordered)])
-            elif not given.open_only:
+            if not given.audit_ids and not given.open_only:
                 finder = Finder(connection, given)
                 parts.append(await finder.page(limit + 1, cursor, oldest_first=oldest_first))
         merged = heapq.merge(*parts, key=Cursor.of, reverse=not oldest_first)
@@ -132,8 +131,9 @@ class Reader:
             async for where in _parts(connection, given):
                 chosen = narrow(selects.finished(given, *columns).where(where))
                 found += (await connection.execute(chosen)).all()
-            still_open = narrow(selects.still_open(given, *columns))
-            found += (await connection.execute(still_open)).all()
+            for where in await open_parts(connection, given):
+                chosen = narrow(selects.still_open(given, *columns).where(where))
+                found += (await connection.execute(chosen)).all()
         return found
 
     async def after(self, writer: str, seq: int, limit: int) -> list[Row]:

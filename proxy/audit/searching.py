@@ -28,7 +28,7 @@ from proxy.audit.numbers import among
 from proxy.audit.query import Cursor, Filter, parse
 from proxy.audit.rows import Row
 from proxy.audit.schema import blocks, events, postings, run_key, run_texts
-from proxy.audit.selects import Condition, finished, page
+from proxy.audit.selects import Condition, finished, open_calls_at, page
 
 _FIRST_STEP: Final = 2
 _GROWTH: Final = 4
@@ -43,6 +43,11 @@ _MOST: Final = 4000
 _MANY: Final = 4
 """From one in so many events on, all of a stretch are compared."""
 _EVERY_RUN: Final = (1 << RUNS) - 1
+_DAY: Final = 86_400_000_000
+"""µs."""
+_DAYS: Final = 7
+_OLDER: Final = -1
+"""What stands for all days but the newest ones that have open calls."""
 _ALWAYS: Final = 2**63 - 1
 
 T = TypeVar("T")
@@ -222,6 +227,32 @@ class Finder:
         places = {run: places_with(texts, self._text) for run, texts in found}
         left = (one._replace(part=one.part & places.get(one.run, 0)) for one in candidates)
         return [one for one in left if one.part]
+
+
+async def open_parts(connection: AsyncConnection, given: Filter) -> list[Condition]:
+    """Conditions that share out among them the latest events of open calls.
+
+    A join would leave it to a planner that does not know how few they are; so they are read
+    first, and asked for day by day, as a partitioned table likes it.
+    """
+    column = events.c
+    days: defaultdict[int, dict[str, list[tuple[int, int]]]] = defaultdict(dict)
+    for writer, seq, at in await connection.execute(open_calls_at(given)):
+        day = at // _DAY if at // _DAY in days or len(days) < _DAYS else _OLDER
+        days[day].setdefault(writer, []).append((seq, at))
+    return [
+        or_(
+            *(
+                and_(
+                    column.writer == writer,
+                    among(column.seq, [seq for seq, _ in some]),
+                    column.at.between(min(at for _, at in some), max(at for _, at in some)),
+                )
+                for writer, some in of_writer.items()
+            )
+        )
+        for of_writer in days.values()
+    ]
 
 
 class _Found:

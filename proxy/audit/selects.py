@@ -97,10 +97,19 @@ def finished(given: Filter, *columns: ColumnElement[Any]) -> Select[Any]:
 
 
 def still_open(given: Filter, *columns: ColumnElement[Any]) -> Select[Any]:
-    """The latest events of open calls among what `given` asks for."""
-    # The time says nothing new; PostgreSQL finds the partition by it.
-    latest = and_(*(open_calls.c[name] == events.c[name] for name in ("writer", "seq", "at")))
-    return select(*columns).select_from(open_calls.join(events, latest)).where(*conditions(given))
+    """Among the latest events of open calls, which are named besides, what `given` asks for."""
+    return select(*columns).where(*conditions(given))
+
+
+def open_calls_at(given: Filter) -> Select[str, int, int]:
+    """Writer, sequence and time of the latest event of each open call, newest first."""
+    column = open_calls.c
+    chosen = select(column.writer, column.seq, column.at)
+    if given.since is not None:
+        chosen = chosen.where(column.at >= given.since)
+    if given.until is not None:
+        chosen = chosen.where(column.at < given.until)
+    return chosen.order_by(column.at.desc())
 
 
 def page(

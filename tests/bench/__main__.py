@@ -10,13 +10,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
-from tests.bench import certificates, contenders, machine, measure, report
+from tests.bench import certificates, contenders, database, machine, measure, report
 from tests.bench.contenders import BenchError, Contender, Place
 from tests.bench.report import Results
 
 
 def main() -> int:
     """Run the benchmark; the exit code tells whether it ran, not whether targets hold."""
+    if sys.argv[1:2] == ["database"]:
+        return database.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help="names of loads, comma-separated; no file")

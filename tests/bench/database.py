@@ -1,0 +1,336 @@
+"""`python -m tests.bench database`: how fast the index is filled and searched, at size.
+
+Fills SQLite and PostgreSQL with the events of generated calls (`generate_events`), searches them
+in every way people do (`queries`), writes DATABASE.md beside this file and the plan of each
+statement below `explain/`. PostgreSQL is the one the tests bring, with fsync on.
+"""
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from itertools import chain
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from proxy.audit.postgres import PostgresIndex
+from proxy.audit.postgresql.upgrade import upgrading
+from proxy.audit.query import Cursor, Filter
+from proxy.audit.reading import Reader
+from proxy.audit.rows import Row, row
+from proxy.audit.sqlite import SqliteIndex
+from proxy.audit.store import Position
+from proxy.runtime.process import prepare
+from tests.bench import machine
+from tests.bench.explaining import listening, plans
+from tests.bench.generate_events import EVENTS_A_CALL, lines
+from tests.bench.queries import CASES, MIDDLE
+from tests.postgres import Postgres
+
+HERE = Path(__file__).parent
+BATCH = 4096
+"""Events inserted together: about what the indexer reads at a time."""
+STRETCH = 250_000
+"""Events of which a rate is told."""
+LIMIT = 100
+ROUNDS = 15
+"""Searches of each kind; the slowest counts as p95."""
+TARGET_RATE = 20_000
+TARGET_MS = 200.0
+WRITER = "bench-0"
+
+
+@dataclass
+class Filled:
+    """What came of filling one database."""
+
+    database: str
+    events: int
+    seconds: float
+    """Reading lines into rows and inserting those; not the making of the lines."""
+    cpu: float
+    """CPU seconds of our process meanwhile."""
+    size: int
+    """Bytes on disk."""
+    load: float = 0.0
+    """Processes of the whole machine that wanted a core, on average; ours are two to three."""
+    rates: list[int] = field(default_factory=list)
+    """Events a second in each stretch."""
+
+
+@dataclass
+class Searched:
+    """Times of one case, in milliseconds."""
+
+    title: str
+    found: int
+    first: list[float]
+    deep: list[float]
+
+
+def _generate(pipe: Connection, calls: int) -> None:
+    """In a process of its own: lines, as a journal would have them."""
+    batch: list[bytes] = []
+    for line in lines(calls):
+        batch.append(line)
+        if len(batch) == BATCH:
+            pipe.send_bytes(b"\n".join(batch))
+            batch = []
+    if batch:
+        pipe.send_bytes(b"\n".join(batch))
+    pipe.send_bytes(b"")
+
+
+def _received(events: int) -> Iterator[list[bytes]]:
+    """Lines in batches."""
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    making = multiprocessing.Process(
+        target=_generate, args=(sender, int(events / EVENTS_A_CALL)), daemon=True
+    )
+    making.start()
+    try:
+        while data := receiver.recv_bytes():
+            yield data.split(b"\n")
+    finally:
+        making.kill()
+        making.join()
+
+
+def _rows(batch: list[bytes], first: int) -> list[Row]:
+    return [row(WRITER, seq, line) for seq, line in enumerate(batch, first)]
+
+
+async def fill(index: Any, name: str, events: int, size: Any) -> Filled:
+    """Insert about so many events; `size` tells the bytes on disk."""
+    done = Filled(name, 0, 0.0, 0.0, 0)
+    of_stretch, told = 0.0, 0
+    loads: list[float] = []
+    rows: list[Row] = []
+    # As the indexer does: the next lines become rows while the last are inserted.
+    for batch in chain(_received(events), [[]]):
+        began, cpu = time.perf_counter(), time.process_time()
+        last = done.events + len(rows)
+        reading = asyncio.to_thread(_rows, batch, last + 1)
+        if rows:
+            inserting = index.insert(rows, WRITER, Position("bench", last, last))
+            rows, _ = await asyncio.gather(reading, inserting)
+        else:
+            rows = await reading
+        done.events = last
+        spent = time.perf_counter() - began
+        done.cpu += time.process_time() - cpu
+        done.seconds += spent
+        of_stretch += spent
+        if done.events - told >= STRETCH:
+            done.rates.append(round((done.events - told) / of_stretch))
+            of_stretch, told = 0.0, done.events
+            loads.append(os.getloadavg()[0])
+            print(f"{name:11} {told:12,} events {done.rates[-1]:8,}/s", flush=True)
+    done.rates = done.rates or [round(done.events / done.seconds)]
+    done.load = statistics.mean(loads or [os.getloadavg()[0]])
+    done.size = size()
+    return done
+
+
+async def search(index: Reader, title: str, given: Filter) -> tuple[Searched, list[str]]:
+    """Time one case on its first page and in the middle of time; and the plans behind it."""
+    times: list[list[float]] = []
+    found = 0
+    for cursor in (None, Cursor(MIDDLE, "", 0)):
+        some = []
+        for _ in range(ROUNDS):
+            began = time.perf_counter()
+            page = await index.search(given, limit=LIMIT, cursor=cursor)
+            some.append((time.perf_counter() - began) * 1000)
+        times.append(some)
+        found = found or len(page.rows)
+    with listening(index._engine) as asked:
+        await index.search(given, limit=LIMIT)
+    return Searched(title, found, *times), await plans(index._engine, list(asked))
+
+
+async def measure(index: Any, filled: Filled) -> list[Searched]:
+    """All cases; writes the plans of this database."""
+    results, text = (
+        [],
+        [f"The plans of each search on {filled.database}, {filled.events:,} events."],
+    )
+    for title, given in CASES.items():
+        result, used = await search(index, title, given)
+        results.append(result)
+        text += ["", f"== {title}", *used]
+        print(
+            f"{filled.database:11} {title:32} {result.found:4} found"
+            f"  p50 {statistics.median(result.first):7.1f} {statistics.median(result.deep):7.1f}"
+            f"  p95 {p95(result.first):7.1f} {p95(result.deep):7.1f} ms",
+            flush=True,
+        )
+    path = HERE / "explain" / f"{filled.database.lower()}.txt"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(text) + "\n", encoding="utf-8")
+    return results
+
+
+def p95(times: Sequence[float]) -> float:
+    """The time that 95 of 100 stay below."""
+    return statistics.quantiles(times, n=20, method="inclusive")[-1]
+
+
+@asynccontextmanager
+async def sqlite(place: Path) -> AsyncIterator[tuple[SqliteIndex, Any]]:
+    """The index in a file."""
+    path = place / "sqlite.db"
+    index = await SqliteIndex.open(path)
+    try:
+        yield index, lambda: path.stat().st_size
+    finally:
+        await index.close()
+
+
+@asynccontextmanager
+async def postgresql(place: Path) -> AsyncIterator[tuple[PostgresIndex, Any]]:
+    """The index in a PostgreSQL of its own, set up as an administrator would."""
+    del place
+    settings = {"shared_buffers": "512MB", "max_wal_size": "4GB"}
+    with Postgres(settings=settings) as server:
+        database = server.create_database()
+        database.exec("CREATE ROLE app LOGIN PASSWORD 'app'")
+        async with upgrading(database.url, ["app"], lambda _: None):
+            pass
+        index = await PostgresIndex.open(database.login("app", "app"))
+        try:
+            yield index, lambda: int(database.exec("SELECT pg_database_size(current_database())"))
+        finally:
+            await index.close()
+
+
+DATABASES = {"SQLite": sqlite, "PostgreSQL": postgresql}
+
+
+async def one(name: str, opened: Any, place: Path, events: int) -> None:
+    """Fill and search one database; one that was filled and kept is searched only."""
+    note = place / f"{name.lower()}.json"
+    async with opened(place) as (index, size):
+        if note.exists():
+            filled = Filled(**json.loads(note.read_text(encoding="utf-8"))["filled"])
+        else:
+            filled = await fill(index, name, events, size)
+        searched = await measure(index, filled)
+        known = {"filled": asdict(filled), "searched": [asdict(case) for case in searched]}
+        note.write_text(json.dumps(known), encoding="utf-8")
+
+
+def known(place: Path) -> list[tuple[Filled, list[Searched]]]:
+    """What was measured so far."""
+    found = []
+    for name in DATABASES:
+        note = place / f"{name.lower()}.json"
+        if note.exists():
+            kept = json.loads(note.read_text(encoding="utf-8"))
+            found.append((Filled(**kept["filled"]), [Searched(**one) for one in kept["searched"]]))
+    return found
+
+
+def summary(filled: Filled, searched: Sequence[Searched]) -> list[str]:
+    """Promises, and what was measured."""
+    rate = filled.events / filled.seconds
+    slowest = max(searched, key=lambda case: p95(case.first + case.deep))
+    worst = p95(slowest.first + slowest.deep)
+
+    def row_of(promise: str, measured: str, holds: bool) -> str:
+        verdict = "holds" if holds else "**missed**"
+        return f"| {filled.database}: {promise} | {measured} | {verdict} |"
+
+    return [
+        row_of(f"filled at ≥ {TARGET_RATE:,} events/s", f"{rate:,.0f}/s", rate >= TARGET_RATE),
+        row_of(
+            f"the slowest search, p95 ≤ {TARGET_MS:.0f} ms",
+            f"{worst:.0f} ms ({slowest.title})",
+            worst <= TARGET_MS,
+        ),
+    ]
+
+
+def section(filled: Filled, searched: Sequence[Searched]) -> list[str]:
+    """All numbers of one database."""
+    spread = [min(filled.rates), statistics.median(filled.rates), max(filled.rates)]
+    first, last = (
+        filled.rates[: len(filled.rates) // 5 or 1],
+        filled.rates[-len(filled.rates) // 5 :],
+    )
+    text = [
+        f"## {filled.database}: {filled.events:,} events",
+        "",
+        f"* {filled.size / 1e9:.1f} GB, {filled.size / filled.events:,.0f} bytes an event",
+        (
+            f"* filled at {filled.events / filled.seconds:,.0f} events/s"
+            f" ({filled.cpu / filled.events * 1e6:.0f} µs of our CPU each, mean load"
+            f" {filled.load:.1f} on {os.cpu_count()} cores);"
+            f" stretches of {STRETCH:,}: slowest {spread[0]:,.0f}, median {spread[1]:,.0f},"
+            f" fastest {spread[2]:,.0f}; first fifth {statistics.median(first):,.0f},"
+            f" last fifth {statistics.median(last):,.0f}"
+        ),
+        "",
+        "| search | found | first page p50 | p95 | deep page p50 | p95 |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for case in searched:
+        times = (case.first, case.deep)
+        numbers = " | ".join(f"{statistics.median(one):.1f} | {p95(one):.1f}" for one in times)
+        found = f"{case.found}+" if case.found == LIMIT else str(case.found)
+        text.append(f"| {case.title} | {found} | {numbers} |")
+    return text
+
+
+def render(results: Sequence[tuple[Filled, list[Searched]]]) -> str:
+    """The whole of DATABASE.md."""
+    day = datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%d %H:%M UTC")
+    text = [
+        "# Benchmark of the index",
+        "",
+        "Written by `python -m tests.bench database`; do not edit. Filling is reading journal lines",
+        f"into rows and inserting those, {BATCH:,} at a time, by one process, while another makes the",
+        f"lines. Searching is one page of {LIMIT} calls through the index's own interface: the first,",
+        "and one in the middle of 90 days, in milliseconds. Plans are in `explain/`.",
+        "",
+        f"* Date: {day}",
+        f"* Machine: {machine.describe()}",
+        "",
+        "| target | measured |  |",
+        "|---|---:|---:|",
+    ]
+    for filled, searched in results:
+        text += summary(filled, searched)
+    for filled, searched in results:
+        text += ["", *section(filled, searched)]
+    return "\n".join(text) + "\n"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the benchmark; the exit code tells whether it ran, not whether targets hold."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench database", description=__doc__)
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--only", choices=("sqlite", "postgresql"), default="")
+    parser.add_argument("--keep", type=Path, help="a directory for the databases, used again")
+    given = parser.parse_args(arguments)
+    prepare()
+    with tempfile.TemporaryDirectory(dir=machine.disk_work()) as work:
+        place = given.keep or Path(work)
+        for name, opened in DATABASES.items():
+            if given.only in ("", name.lower()):
+                asyncio.run(one(name, opened, place, given.events))
+        results = known(place)
+    if len(results) == len(DATABASES):
+        (HERE / "DATABASE.md").write_text(render(results), encoding="utf-8")
+    for line in chain.from_iterable(summary(*result) for result in results):
+        print(line)
+    return 0
