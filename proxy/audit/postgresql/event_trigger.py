@@ -18,8 +18,10 @@ SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
   found record;
 BEGIN
-  FOR found IN SELECT command_tag, object_identity FROM pg_event_trigger_ddl_commands()
-               WHERE schema_name IN ('{SCHEMA}', '{VIEWS}') LOOP
+  -- What a GRANT or REVOKE is about is not told: each of the database is noted.
+  FOR found IN SELECT command_tag, coalesce(object_identity, object_type) AS object_identity
+               FROM pg_event_trigger_ddl_commands()
+               WHERE schema_name IN ('{SCHEMA}', '{VIEWS}') OR command_tag IN ('GRANT', 'REVOKE') LOOP
     RAISE LOG 'kubewitness: % by % (session %): %',
       found.command_tag, current_user, session_user, found.object_identity;
   END LOOP;
