@@ -12,6 +12,8 @@ POD = "/api/v1/namespaces/default/pods/web-7d4b9c6f5-abcde"
 PODS = "/api/v1/pods?limit=500000"
 WATCH = "/api/v1/namespaces/default/pods?watch=true&resourceVersion=1"
 PATCH = '{"metadata":{"annotations":{"bench":"yes"}}}'
+COLLECTION = "/api/v1/namespaces/default/pods"
+POST = '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web"},"spec":{"containers":[{"name":"a","image":"b"}]}}'
 WATCHES = 2000
 
 
@@ -33,6 +35,7 @@ LOADS = (
     Load("get32", "GET of 250 bytes, 32 connections", 32, 2.5),
     Load("get200", "GET of 250 bytes, 200 connections", 200, 2.0),
     Load("patch32", "PATCH, 32 connections", 32, 2.0, method="PATCH", body=PATCH),
+    Load("post32", "POST, 32 connections", 32, 2.0, path=COLLECTION, method="POST", body=POST),
     Load("list", "GET of a 13 MB list, 1 connection", 1, 2.0, path=PODS),
 )
 

@@ -70,6 +70,7 @@ def targets(results: Results) -> list[Target]:
     speed = results.ratio("get32", OURS, GO, rate)
     added = results.median("get1", OURS, p50) - results.median("get1", NGINX, p50)
     memory = results.watches[OURS]
+    mutation = max(1 - results.ratio(load, OURS, BARE, rate) for load in ("patch32", "post32"))
     bulk = results.ratio("list", OURS, NGINX, megabytes)
     return [
         Target(
@@ -79,6 +80,11 @@ def targets(results: Results) -> list[Target]:
         ),
         Target(
             "≤ 0.5 ms added over nginx, 1 connection (p50)", f"{added:.2f} ms added", added <= 0.5
+        ),
+        Target(
+            "two records a mutation cost ≤ 30 % of its throughput, 32 connections",
+            f"{mutation:.0%}",
+            mutation <= 0.3,
         ),
         Target("≤ 100 KB per idle watch", f"{memory:.0f} KB", memory <= 100),
         Target("13 MB lists at ≥ 0.9x nginx", f"{bulk:.2f}x", bulk >= 0.9),
