@@ -118,20 +118,20 @@ class Metrics:
         )
         self.database_up = Gauge(
             "kubewitness_database_up",
-            "1 while PostgreSQL takes records and is configured to keep them.",
+            "1 while PostgreSQL takes records and keeps them; always 1 with an embedded database.",
             multiprocess_mode="livemin",
             registry=registry,
         )
         self.index_lag_records = Gauge(
             "kubewitness_index_lag_records",
             "Records in the journals that are not in the index yet.",
-            multiprocess_mode="livemostrecent",
+            multiprocess_mode="livesum",
             registry=registry,
         )
         self.index_lag_seconds = Gauge(
             "kubewitness_index_lag_seconds",
             "Age of the oldest record that is not in the index yet.",
-            multiprocess_mode="livemostrecent",
+            multiprocess_mode="livemax",
             registry=registry,
         )
         self.certificate_expiry = Gauge(

@@ -105,6 +105,11 @@ class Indexer:
             self.fares(error.message if isinstance(error, KubewitnessError) else str(error))
             await asyncio.sleep(self.pause())
             return
+        except Exception as error:  # noqa: BLE001  # a driver's defect must not end the proxy
+            _log.exception("index is behind")
+            self.fares(f"{type(error).__name__}: {error}")
+            await asyncio.sleep(self.retry)
+            return
         self.fares("")
         if added and self.gather:
             await asyncio.sleep(self.gather)

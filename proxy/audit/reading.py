@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from itertools import islice
 from typing import Any
 
+from asyncpg.exceptions import InternalClientError
 from sqlalchemy import ColumnElement, Select, func, select, true
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -196,9 +197,9 @@ async def translated() -> AsyncIterator[None]:
     """Errors of the database as UnavailableError."""
     try:
         yield
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, InternalClientError) as error:
         cause = getattr(error, "orig", None) or error
         raise UnavailableError(
             f"the index cannot be read or written: {cause}",
-            hint="Calls go on and are recorded; the index follows when it is back.",
+            hint="What is recorded is in the journals; the index follows when it is back.",
         ) from error

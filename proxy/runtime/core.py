@@ -98,10 +98,14 @@ class Core:
 
     def trouble(self) -> str:
         """Why this process cannot serve calls now; empty when it can."""
-        return self.gate.failure or self.journal.failure or self.state_failure()
+        found = self.gate.failure or self.journal.failure
+        return found if found or self.sharing is not None else self.state_failure()
 
     def state_failure(self) -> str:
-        """Why the state may be out of date; empty when it is not."""
+        """Why the state may be out of date; empty when it is not.
+
+        Calls go on with what was read last while a shared database is away.
+        """
         stale = self.watcher.stale_seconds
         return f"the state has not been read for {stale:.0f} s" if stale > STALE_STATE else ""
 
@@ -133,6 +137,7 @@ async def open_core(
         journal.on_state(lambda level, cause: gate.report(JOURNAL, Level(level), cause))
         stack.callback(gate.close)
         sharing = None
+        metrics.database_up.set(0 if settings.database else 1)
         if settings.database:
             sharing = Sharing(
                 settings,
@@ -145,6 +150,10 @@ async def open_core(
                 carries=_carried(settings, slot),
             )
             stack.push_async_callback(sharing.close)
+            # Once more, so that it comes first: the last record is shipped, too.
+            stack.push_async_callback(journal.close)
+            stack.callback(gate.close)
+            await sharing.require()
         if main:
             # The volume is the same for every worker: once is enough to watch it.
             space = Space(data.journal, gate, clock=clock, metrics=metrics)

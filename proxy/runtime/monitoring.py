@@ -37,7 +37,8 @@ def checks(
         Check("shutdown", lambda: "stopping" if stop.asked.is_set() else ""),
         Check("audit", audit),
         Check("journal", lambda: core.journal.failure),
-        Check("state", core.state_failure),
+        # Of a shared database the last snapshot does, or an outage of it would stop every replica.
+        Check("state", core.state_failure, vital=core.sharing is None),
         Check("index", indexer.failure, vital=False),
         Check("certificate", certificate),
         data_plane,

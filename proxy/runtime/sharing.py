@@ -11,6 +11,8 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from proxy.audit.gate import Gate, Level
 from proxy.audit.instance import writer_id
 from proxy.audit.listeners import Subscription
@@ -19,13 +21,15 @@ from proxy.audit.port import Journal
 from proxy.audit.postgres import PostgresIndex
 from proxy.audit.query import Filter
 from proxy.audit.replication import SOURCE, ReplicatedJournal
-from proxy.audit.shipping import Shipper
+from proxy.audit.shipping import PATIENCE, Shipper
 from proxy.audit.tailing import JournalTail, writer_of
 from proxy.audit.writer import JournalWriter
 from proxy.clock import Clock
-from proxy.errors import KubewitnessError
+from proxy.errors import KubewitnessError, UnavailableError
 from proxy.metrics import Metrics
 from proxy.settings import Settings
+
+_log = structlog.get_logger(__name__)
 
 _LAST_PASS: Final = 3.0
 """Seconds that the last records get to arrive when the process stops."""
@@ -78,8 +82,21 @@ class Sharing:
         else:
             self._gate.report(SOURCE, Level.DEGRADED if trouble else Level.OK, trouble)
 
+    async def require(self) -> None:
+        """Raise SettingsError when the database has no index of ours, or an older one.
+
+        One that is away now, or does not keep what it commits, stops nobody from starting.
+        """
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self.index.attest()
+        except (UnavailableError, TimeoutError) as error:
+            why = error.message if isinstance(error, UnavailableError) else "it does not answer"
+            _log.warning("the database takes no records now", error=why)
+            self._changed(why)
+
     async def close(self) -> None:
-        """Ship what is left, for a moment, and let go of the database."""
+        """Ship what is left, for a moment, and let go of the database. The journal goes before."""
         with contextlib.suppress(TimeoutError, KubewitnessError, OSError):
             async with asyncio.timeout(_LAST_PASS):
                 await self.shipper.catch_up()

@@ -11,7 +11,7 @@ from typing import Final
 
 import asyncpg
 import structlog
-from asyncpg.exceptions import InterfaceError, PostgresError
+from asyncpg.exceptions import InterfaceError, InternalClientError, PostgresError
 
 from proxy.state.postgres import CHANNEL, CONNECT_SECONDS, connect
 from proxy.tasks import cancel, spawn
@@ -19,6 +19,7 @@ from proxy.tasks import cancel, spawn
 CHECK_SECONDS: Final = 2.0
 """How often the connection is asked whether it lives."""
 _RETRY_SECONDS: Final = (0.1, 0.2, 0.5, 1.0)
+_LOST: Final = (OSError, PostgresError, InterfaceError, InternalClientError)
 _log = structlog.get_logger(__name__)
 
 
@@ -43,7 +44,7 @@ class Listening:
         while True:
             try:
                 connection = await connect(self._url, name="kubewitness state listener")
-            except (OSError, PostgresError, InterfaceError) as error:
+            except _LOST as error:
                 if failures == 0:
                     _log.info(
                         "changes of the state are not heard, only looked for", error=str(error)
@@ -68,7 +69,7 @@ class Listening:
             self._heard()
 
         connection.add_termination_listener(end)
-        with contextlib.suppress(OSError, PostgresError, InterfaceError):
+        with contextlib.suppress(*_LOST):
             await connection.add_listener(CHANNEL, notified)
             # What changed while nobody listened.
             self._heard()

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import Any, Final, Self
 
+from asyncpg.exceptions import InternalClientError
 from sqlalchemy import Executable, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -100,7 +101,7 @@ class Transactions:
     async def _commit(self, connection: AsyncConnection) -> None:
         try:
             await connection.commit()
-        except (DBAPIError, OSError) as error:
+        except (DBAPIError, InternalClientError, OSError) as error:
             if not self._remote:
                 raise
             raise UnavailableError(
@@ -162,7 +163,7 @@ def translated() -> Iterator[None]:
         yield
     except IntegrityError:
         raise
-    except (DBAPIError, PoolTimeoutError, OSError) as error:
+    except (DBAPIError, InternalClientError, PoolTimeoutError, OSError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         reason = "no answer in time" if isinstance(cause, TimeoutError) else str(cause)
         raise UnavailableError(f"The state database does not answer: {reason}.") from error

@@ -96,6 +96,8 @@ class SnapshotWatcher:
                         "state cannot be read; the last one stays in use", error=str(error)
                     )
                 failing = True
+            except Exception:  # noqa: BLE001  # a driver's defect must not end the watch
+                _log.exception("state cannot be read; the last one stays in use")
             else:
                 failing = False
 

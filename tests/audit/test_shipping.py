@@ -287,3 +287,30 @@ def test_a_sequence_is_found_where_it_was_told_last(tmp_path: Path) -> None:
     assert tailing.seek(tmp_path, 7).beyond
     (tmp_path / "000001-000001.jsonl").unlink()
     assert tailing.seek(tmp_path, 2) == (("", 0, 2), None, False)
+
+
+async def test_a_defect_of_the_driver_does_not_end_the_proxy(
+    tmp_path: Path, disk: FaultyStorage, clock: ManualClock, index: MemoryIndex,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    work = shipper(tmp_path, index, clock)
+    monkeypatch.setattr(work, "retry", 0.01)
+    told: list[str] = []
+    work.on_change(told.append)
+    sound = index.insert
+
+    async def insert(*_: object) -> None:
+        raise RuntimeError("cannot switch to state 12")
+
+    async with writing(tmp_path, disk, clock) as journal:
+        monkeypatch.setattr(index, "insert", insert)
+        running = spawn(work.run(), name="indexer")
+        while "RuntimeError: cannot switch to state 12" not in told:
+            await asyncio.sleep(0.001)
+        monkeypatch.setattr(index, "insert", sound)
+        await grow(journal)
+        while told[-1]:
+            await asyncio.sleep(0.001)
+        await cancel(running)
+    await work.catch_up()
+    expect_all(index, tmp_path)

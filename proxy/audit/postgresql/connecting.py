@@ -15,15 +15,20 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from proxy.errors import SettingsError, UnavailableError
+from proxy.settings import require_database_url
 
 CONNECT_SECONDS: Final = 2.0
-_KEEP: Final = "Calls go on and are recorded; the index follows when it is back."
+_KEEP: Final = "What is recorded is in the journals; the index follows when it is back."
 _UPGRADE: Final = "Run `kubewitness db upgrade` as a database administrator."
 
 SCHEMA: Final = "kubewitness"
 """Of the events, everything that guards them, and the state."""
 VIEWS: Final = "kubewitness_views"
 """Of what readers see."""
+
+
+LOST: Final = (asyncpg.exceptions.InterfaceError, asyncpg.exceptions.InternalClientError)
+"""What asyncpg says of a connection that ended; the second when it ended between two steps."""
 
 
 class Role(StrEnum):
@@ -59,6 +64,7 @@ async def connect(url: str, role: Role | None, *, seconds: float = CONNECT_SECON
     """
     if not is_postgresql(url):
         raise SettingsError("database: is not a postgresql:// URL.")
+    require_database_url(url)
     with translated():
         async with asyncio.timeout(seconds):
             connection = await asyncpg.connect(
@@ -107,9 +113,15 @@ def translated(hint: str = _KEEP) -> Iterator[None]:
     except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as e:
         raise UnavailableError(f"PostgreSQL refuses the login: {_first(e)}.") from e
     except asyncpg.exceptions.ClientConfigurationError as e:
-        raise SettingsError("database: is not a URL that PostgreSQL understands.") from e
+        # Such as a certificate file that is not there, or a mode of TLS that nobody knows.
+        raise SettingsError(f"database: PostgreSQL cannot be connected so: {_first(e)}.") from e
+    except asyncpg.UndefinedObjectError as e:
+        if "configuration parameter" in str(e):
+            raise SettingsError(f"database: the URL has an {_first(e)}.") from e
+        raise SettingsError(
+            f"The database has no current schema: {_first(e)}.", hint=_UPGRADE
+        ) from e
     except (
-        asyncpg.UndefinedObjectError,
         asyncpg.UndefinedTableError,
         asyncpg.InvalidParameterValueError,  # SET ROLE to one that is not there
     ) as e:
@@ -129,7 +141,7 @@ def translated(hint: str = _KEEP) -> Iterator[None]:
         raise UnavailableError(f"PostgreSQL: {_first(e)}.", hint=hint) from e
     except TimeoutError as e:
         raise UnavailableError("PostgreSQL does not answer in time.", hint=hint) from e
-    except (OSError, asyncpg.exceptions.InterfaceError) as e:
+    except (OSError, *LOST) as e:
         raise UnavailableError(f"PostgreSQL cannot be reached: {_first(e)}.", hint=hint) from e
 
 
@@ -184,7 +196,7 @@ class Session:
             TimeoutError,
             OSError,
             asyncpg.exceptions.PostgresError,
-            asyncpg.exceptions.InterfaceError,
+            *LOST,
         ):
             connection.terminate()
 
