@@ -16,7 +16,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.faults import crash_states, database, full_disk, hung, kill, reaction, replicas
+from tests.faults import (
+    crash_states,
+    cuts,
+    database,
+    full_disk,
+    hung,
+    kill,
+    reaction,
+    replicas,
+    syscalls,
+    tampering,
+)
 from tests.faults.report import Report
 from tests.faults.simulated_writer import crashed_writers
 
@@ -38,10 +49,27 @@ RIGS: dict[str, tuple[Run, Run]] = {
         lambda: kill.run_recovery(size=kill.GIGABYTE // 4),
         lambda: kill.run_recovery(times=5),
     ),
+    "system-calls": (
+        lambda: syscalls.run(syscalls.CI),
+        lambda: syscalls.run(syscalls.RELEASE),
+    ),
     "reaction": (lambda: reaction.run(reaction.CI), lambda: reaction.run(reaction.RELEASE)),
     "full-disk": (lambda: full_disk.run(full_disk.CI), lambda: full_disk.run(full_disk.RELEASE)),
     "hung": (lambda: hung.run(hung.CI), lambda: hung.run(hung.RELEASE)),
     "frozen": (hung.run_frozen, lambda: hung.run_frozen(30.0)),
+    "taken-away": (
+        lambda: tampering.run(tampering.CI),
+        lambda: tampering.run(tampering.RELEASE),
+    ),
+    "truncated": (
+        lambda: tampering.run(tampering.CI, ways=("truncate",)),
+        lambda: tampering.run(200, ways=("truncate",)),
+    ),
+    "read-only": (
+        lambda: tampering.run_read_only(1),
+        lambda: tampering.run_read_only(20),
+    ),
+    "client-cuts": (lambda: cuts.run(cuts.CI), lambda: cuts.run(cuts.RELEASE)),
     "commit-cuts": (database.commit_cuts, lambda: database.commit_cuts(database.RELEASE)),
     "immediate-stops": (
         database.immediate_stops,

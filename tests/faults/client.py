@@ -128,6 +128,9 @@ class Client:
     context: ssl.SSLContext
     kinds: list[str]
     pause: float = 0.0
+    patience: float = PATIENCE
+    pad: str = ""
+    """More query for each target; makes its records longer."""
     stopping: threading.Event = field(default_factory=threading.Event)
     number: int = 0
     pending: list[str] = field(default_factory=list)
@@ -155,7 +158,7 @@ class Client:
                 connection.sock.close()
 
     def connect(self) -> Connection:
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=self.patience)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             return Connection(
@@ -240,7 +243,10 @@ class Client:
     def request(self, kind: str) -> tuple[str, str, bytes]:
         """(method, target, body) of a call that was never made before."""
         self.number += 1
-        return request(kind, f"{self.name}-{self.number}")
+        method, target, body = request(kind, f"{self.name}-{self.number}")
+        if self.pad:
+            target += self.pad if "?" in target else f"?{self.pad[1:]}"
+        return method, target, body
 
 
 def request(kind: str, name: str) -> tuple[str, str, bytes]:

@@ -5,7 +5,7 @@ Usage: python -m tests.faults.controlled SCENE API_PORT SOCKET CONTROL
 Also what the fork server forks. It connects to the Unix socket CONTROL, says its process id, waits
 for `go`, serves, and answers each command (one JSON object a line) with one object:
 
-    go       start; `settings`, `bug`
+    go       start; `settings`, `bug`; `short`: which write takes only half
     fail     refuse disk operations: `what` (write, sync, create, …), `errno`
     hold     let syncs hang
     heal     end both
@@ -93,6 +93,20 @@ class BreakableFile:
         self._inner.sync()
 
 
+class ShortWrite:
+    """`os.pwrite` that takes only half of what it is given, once: what the kernel may always do."""
+
+    def __init__(self, number: int) -> None:
+        self._left = number
+        self._sound = os.pwrite
+
+    def __call__(self, descriptor: int, data: Any, offset: int) -> int:
+        self._left -= 1
+        if self._left == 0:
+            data = memoryview(data)[: len(data) // 2]
+        return self._sound(descriptor, data, offset)
+
+
 class Controlled:
     """The proxy's side of the conversation."""
 
@@ -108,6 +122,8 @@ class Controlled:
         """Serve, and answer what is asked, until told to end."""
         prepare()
         settings = self._scene.settings(**go.get("settings", {}))
+        if "short" in go:
+            os.pwrite = ShortWrite(go["short"])  # type: ignore[assignment]
         storage = self._storage if go.get("breakable", True) else FileStorage()
         reader, writer = await asyncio.open_unix_connection(sock=control)
         async with serving(

@@ -188,9 +188,9 @@ class Told:
 class Tail:
     """New whole lines of a log that another process appends to."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, at_end: bool = False) -> None:
         self._path = path
-        self._offset = 0
+        self._offset = path.stat().st_size if at_end else 0
 
     def lines(self) -> list[str]:
         if not self._path.exists():

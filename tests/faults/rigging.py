@@ -2,7 +2,10 @@
 
 import contextlib
 import json
+import os
 import random
+import select
+import signal
 import socket
 import subprocess
 import tempfile
@@ -54,6 +57,21 @@ class Proxy:
         while "ended" not in (answer := self._line()):
             if "trouble" in answer:
                 raise RuntimeError(answer["trouble"])
+        self.gone()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still hear us."""
+        if not select.select([self._control], [], [], 0)[0]:
+            return True
+        try:
+            return self._control.recv(1, socket.MSG_PEEK) != b""
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        """SIGKILL; returns when it is gone."""
+        os.kill(self.pid, signal.SIGKILL)
         self.gone()
 
     def gone(self) -> None:

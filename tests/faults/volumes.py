@@ -89,6 +89,12 @@ class Volume:
         """Run something in there."""
         subprocess.run([*self.enter, *command], check=True, timeout=60)
 
+    def break_ext4(self) -> None:
+        """Let ext4 believe that it met an error on its disk."""
+        device = self.seen(self.directory).stat().st_dev
+        name = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve().name
+        Path(f"/sys/fs/ext4/{name}/trigger_fs_error").write_text("1")
+
     def fill(self) -> int:
         """Take all the space that is left; returns how much that was."""
         taken = 0

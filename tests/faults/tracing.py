@@ -1,0 +1,141 @@
+"""strace: attached to a proxy, it counts system calls on the journal's files, or breaks one."""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SYSCALLS = [
+    "openat",
+    "mkdir",
+    "rename",
+    "renameat",
+    "renameat2",
+    "unlink",
+    "unlinkat",
+    "ftruncate",
+    "fallocate",
+    "pwrite64",
+    "write",
+    "fdatasync",
+    "fsync",
+    "close",
+    "lseek",
+    "read",
+    "pread64",
+    "fstat",
+    "newfstatat",
+    "flock",
+    "getdents64",
+    "statx",
+    "link",
+    "linkat",
+]
+_LINE = re.compile(r"^(\d+) +([a-z0-9]+)\(")
+_DESCRIPTOR = re.compile(r"^\d+ +[a-z0-9]+\((\d+)<([^>]*)>")
+_PATH = re.compile(r'"(/[^"]+)"|<(/[^>(]+)>')
+
+
+def ensure_strace() -> str:
+    """The path of strace; Debian's package is installed when we may. Raises RuntimeError."""
+    found = shutil.which("strace")
+    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["update", "-qq"], ["install", "-y", "-qq", "strace"]):
+            subprocess.run(["apt-get", *command], check=False, env=environment, capture_output=True)
+        found = shutil.which("strace")
+    if found is None:
+        raise RuntimeError("strace is missing; install Debian's package `strace`")
+    return found
+
+
+@dataclass(frozen=True, order=True)
+class Instance:
+    """One system call of a run: the how-manieth of its kind in its thread."""
+
+    syscall: str
+    thread: int
+    """Threads are numbered in the order in which they first touch the journal."""
+    number: int
+
+
+@dataclass
+class Trace:
+    """What strace wrote."""
+
+    lines: list[str]
+
+    @classmethod
+    def read(cls, path: Path) -> "Trace":
+        text = path.read_text(errors="replace")
+        return cls([line for line in text.splitlines() if _LINE.match(line)])
+
+    def instances(self, *, injected: bool = False) -> list[Instance]:
+        """All system calls, or only those that strace broke."""
+        threads: dict[str, int] = {}
+        numbers: dict[tuple[str, str], int] = {}
+        found = []
+        for line in self.lines:
+            match = _LINE.match(line)
+            assert match is not None
+            pid, name = match.groups()
+            threads.setdefault(pid, len(threads))
+            numbers[pid, name] = numbers.get((pid, name), 0) + 1
+            if not injected or "(INJECTED)" in line or "(DELAYED)" in line:
+                found.append(Instance(name, threads[pid], numbers[pid, name]))
+        return found
+
+    def paths(self, under: Path) -> set[str]:
+        """Files and directories in there that were touched."""
+        found = {part for line in self.lines for pair in _PATH.findall(line) for part in pair}
+        return {path for path in found if path.startswith(str(under))}
+
+    def synced_again(self) -> list[str]:
+        """Descriptors that were synced after a sync of theirs had failed."""
+        failed: set[str] = set()
+        found = []
+        for line in self.lines:
+            match = _DESCRIPTOR.match(line)
+            if match is None:
+                continue
+            descriptor, path = match.groups()
+            if " close(" in line[:40]:
+                failed.discard(descriptor)
+            elif "fsync(" in line[:40] or "fdatasync(" in line[:40]:
+                if descriptor in failed:
+                    found.append(path)
+                if "= -1" in line:
+                    failed.add(descriptor)
+        return found
+
+
+@contextlib.contextmanager
+def traced(pid: int, output: Path, paths: set[str], inject: str = "") -> Iterator[None]:
+    """Strace attached to a process and the threads it will make."""
+    command = [ensure_strace(), "-f", "-y", "-o", str(output), "-p", str(pid)]
+    command += ["-e", f"trace={','.join('?' + name for name in SYSCALLS)}", "-e", "signal=none"]
+    for path in sorted(paths):
+        command += ["-P", path]
+    if inject:
+        command += ["-e", f"inject={inject}"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        said = ""
+        while "attached" not in said:
+            line = process.stderr.readline()
+            if not line:
+                raise RuntimeError(f"strace could not attach: {said}")
+            said += line
+        yield
+    finally:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+        process.stderr.close()
