@@ -6,8 +6,10 @@ environment. Unknown names are refused, with the place they were found.
 """
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -25,6 +27,8 @@ from proxy.errors import SettingsError
 FILE_NAME = "kubewitness.yaml"
 KIB = 1024
 MIB = 1024 * 1024
+_HOST = re.compile(r"(?:[^\[\]:]*|\[[0-9a-fA-F:.]*\])(?::([0-9]{0,5}))?", re.ASCII)
+"""One of the hosts of a database's URL, with its port."""
 
 
 def split_address(value: str) -> tuple[str, int]:
@@ -36,6 +40,32 @@ def split_address(value: str) -> tuple[str, int]:
     if not separator or not port.isdecimal() or int(port) > 65535:
         raise ValueError(f"{value!r} is not host:port")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  # an empty host means every address
+
+
+def require_database_url(url: str) -> None:
+    """Make sure that `url` can be read in one way only: a password is often pasted in as it is.
+
+    Raises SettingsError that repeats nothing of it.
+    """
+    if not _readable(url):
+        raise SettingsError(
+            "database: is not a URL that can be read.",
+            hint="In a password write / as %2F, @ as %40, # as %23, ? as %3F, [ as %5B and % as "
+            "%25; or leave it out and keep it in ~/.pgpass.",
+        )
+
+
+def _readable(url: str) -> bool:
+    try:
+        parsed = urlsplit(url)
+        parse_qsl(parsed.query, strict_parsing=bool(parsed.query))
+    except ValueError:
+        return False
+    hosts = [_HOST.fullmatch(host) for host in parsed.netloc.rpartition("@")[2].split(",")]
+    # An @ or # after the host was meant for a password that ended early.
+    return not ("@" in parsed.path + parsed.query or "#" in url) and all(
+        host is not None and int(host[1] or 0) <= 65535 for host in hosts
+    )
 
 
 def _address(value: str) -> str:

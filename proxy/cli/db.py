@@ -77,8 +77,10 @@ def status(
     """Show how the database stands: whether it keeps records, and whose it has."""
     from proxy.runtime import database as runtime
 
-    url = _settings(data_dir).database
+    settings = _settings(data_dir)
+    url = settings.database
     if not url:
+        DataDir(settings.data_dir).require()
         write(
             "The database is embedded (SQLite files in the data directory); `doctor` looks at it.\n"
         )

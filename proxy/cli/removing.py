@@ -41,6 +41,7 @@ class Removing:
         Raises MissingRecordError when a record is not in the archive, ConflictError when the
         database has a rule against it; then nothing, or nothing more, was removed.
         """
+        self._require_approval()
         async with acting_as_owner(database) as connection:
             before = micros(self._retention["before"])
             found = await partitions_before(connection, before)
@@ -53,6 +54,17 @@ class Removing:
                 return
             self._tell("begin", {"archive": ", ".join(map(str, self._archives))}, found)
             await self._remove(connection, found)
+
+    def _require_approval(self) -> None:
+        """Look before the archive is read, which may take hours; the database has the last word."""
+        if self._retention.get("approved", True) or self._dry_run:
+            return
+        name = self._retention["id"]
+        raise ConflictError(
+            f"Retention {name} is not approved: so far by "
+            f"{', '.join(self._retention['approvedBy']) or 'nobody'}.",
+            hint=f"Two different administrators run `kubewitness audit retain approve {name}`.",
+        )
 
     async def _check(self, connection: Any, found: Sequence[Partition]) -> None:  # noqa: ANN401  # asyncpg is untyped
         """Find every record in the archive."""

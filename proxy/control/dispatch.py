@@ -145,7 +145,7 @@ async def _recorded(route: Route, act: Act) -> Any:  # noqa: ANN401  # what the 
     except UnavailableError as unrecorded:
         raise UnavailableError(
             f"Nothing was done, because it could not be recorded: {unrecorded.message}",
-            hint="Repair the journal first; `kubewitness doctor` looks at it.",
+            hint="That comes first; `kubewitness doctor` says more.",
         ) from unrecorded
     # Shielded: a caller who leaves must not leave an act half done or without its outcome.
     result, error = await asyncio.shield(spawn(_done(route, act, about), name=f"act {act.id}"))

@@ -17,7 +17,9 @@ _BUSY_SECONDS: Final = 5
 _LOOK_SECONDS: Final = 3.0
 _NOT_GRANTED: Final = frozenset({"22023", "42501", "3F000"})
 """SQLSTATEs of a role that is not there, one that we may not take, and a schema that is not there."""
-_UPGRADE: Final = "Run `kubewitness db upgrade --database URL` with an administrator's URL first."
+_UPGRADE: Final = (
+    "As a database administrator, run `kubewitness db upgrade --login NAME`, with the login's name."
+)
 WRITE: Final = {"kubewitness_write": True}
 """Execution options of a connection that is going to write."""
 

@@ -11,6 +11,7 @@ import asyncpg
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from proxy.settings import require_database_url
 from proxy.state import tables
 
 SCHEMA: Final = "kubewitness"
@@ -53,7 +54,9 @@ def engine(url: str, *, admin: bool = False) -> AsyncEngine:
     """An engine for the database at `url` (libpq's form); nothing is opened yet.
 
     Sessions work as ROLE, which the login must be a member of; with `admin` as the login itself.
+    Raises SettingsError when the URL cannot be read.
     """
+    require_database_url(url)
 
     async def make(*_: object, **__: object) -> asyncpg.Connection:  # as SQLAlchemy calls it
         return await connect(url, admin=admin)

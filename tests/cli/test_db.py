@@ -24,7 +24,9 @@ def test_an_embedded_index_is_rebuilt_while_nothing_serves(
     [
         (("db", "upgrade"), 2, "KUBEWITNESS_ADMIN_DATABASE"),
         (("db", "upgrade", "--database", "mysql://x"), 2, "postgresql://"),
+        (("db", "upgrade", "--database", "postgresql://a:b/c@db/audit"), 2, "/ as %2F"),
         (("db", "rebuild", "--data-dir", "/nowhere"), 4, "not a kubewitness data directory"),
+        (("db", "status", "--data-dir", "/nowhere"), 4, "not a kubewitness data directory"),
     ],
 )
 def test_what_is_missing_is_said(

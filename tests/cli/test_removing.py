@@ -91,6 +91,22 @@ async def test_what_is_approved_leaves_and_explains_its_gap(index, database, tmp
     assert "Removed 2 records" in capsys.readouterr().out
 
 
+async def test_days_get_partitions_after_a_removal_as_before(index, database, tmp_path):
+    at = rfc3339(dt.datetime(2015, 3, 1, tzinfo=dt.UTC).timestamp()).encode()
+    said = b'"kind":"SystemEvent","auditID":"e-6","stageTimestamp":"%b"' % at
+    archived(tmp_path / "archive", 2, 6, 1, body=lambda _: said)
+    rows = [row(WRITER, seq, line) for seq, line in Archive([tmp_path]).lines(WRITER, 6)]
+    await index.insert(rows, WRITER, Position("", 0, 6))
+    recorder, retention = Recorder(), permit(database, "ann", "bob")
+    await Removing(recorder, retention, [tmp_path], dry_run=False).run(database.url)
+    assert recorder.told[0][1]["partitions"][0] == "events_past"
+    # The one of the past is made again, and does not stand in the way of days.
+    wanted = f"SELECT kubewitness.ensure_partitions(ARRAY[{TODAY // DAY + 20}])"
+    assert [database.exec(wanted), database.exec(wanted)] == ["2", "0"]
+    await Removing(recorder, retention, [tmp_path], dry_run=False).run(database.url)
+    assert len(recorder.told) == 2, "the partition of the past is empty now, and stays"
+
+
 @pytest.mark.parametrize(
     ("approvers", "days", "hold", "says"),
     [

@@ -115,23 +115,14 @@ def translated(hint: str = _KEEP) -> Iterator[None]:
     except asyncpg.exceptions.ClientConfigurationError as e:
         # Such as a certificate file that is not there, or a mode of TLS that nobody knows.
         raise SettingsError(f"database: PostgreSQL cannot be connected so: {_first(e)}.") from e
-    except asyncpg.UndefinedObjectError as e:
-        if "configuration parameter" in str(e):
-            raise SettingsError(f"database: the URL has an {_first(e)}.") from e
-        raise SettingsError(
-            f"The database has no current schema: {_first(e)}.", hint=_UPGRADE
-        ) from e
     except (
+        asyncpg.UndefinedObjectError,
         asyncpg.UndefinedTableError,
         asyncpg.InvalidParameterValueError,  # SET ROLE to one that is not there
+        asyncpg.InvalidSchemaNameError,
+        asyncpg.UndefinedFunctionError,
     ) as e:
-        raise SettingsError(
-            f"The database has no current schema: {_first(e)}.", hint=_UPGRADE
-        ) from e
-    except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError) as e:
-        raise SettingsError(
-            f"The database has no current schema: {_first(e)}.", hint=_UPGRADE
-        ) from e
+        raise _undefined(e) from e
     except (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedColumnError) as e:
         raise SettingsError(
             f"The database does not let us: {_first(e)}.",
@@ -143,6 +134,12 @@ def translated(hint: str = _KEEP) -> Iterator[None]:
         raise UnavailableError("PostgreSQL does not answer in time.", hint=hint) from e
     except (OSError, *LOST) as e:
         raise UnavailableError(f"PostgreSQL cannot be reached: {_first(e)}.", hint=hint) from e
+
+
+def _undefined(error: Exception) -> SettingsError:
+    if "configuration parameter" in str(error):
+        return SettingsError(f"database: the URL has an {_first(error)}.")
+    return SettingsError(f"The database has no current schema: {_first(error)}.", hint=_UPGRADE)
 
 
 def _first(error: BaseException) -> str:

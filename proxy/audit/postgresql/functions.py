@@ -88,10 +88,14 @@ BEGIN
   END IF;
   -- One at a time, by a lock that only the owner can take.
   LOCK TABLE {SCHEMA}.index_schema IN SHARE UPDATE EXCLUSIVE MODE;
+  -- Each by itself: a retention removes the one of the past.
   IF NOT {SCHEMA}.is_partition('events_past') THEN
     PERFORM {SCHEMA}.make_partition('events_past', 'MINVALUE', ({FIRST_DAY} * micros)::text);
+    made := made + 1;
+  END IF;
+  IF NOT {SCHEMA}.is_partition('events_future') THEN
     PERFORM {SCHEMA}.make_partition('events_future', ({LAST_DAY} * micros)::text, 'MAXVALUE');
-    made := 2;
+    made := made + 1;
   END IF;
   FOR day IN SELECT DISTINCT d FROM unnest(days) AS d
              WHERE d >= {FIRST_DAY} AND d < {LAST_DAY} ORDER BY d LOOP

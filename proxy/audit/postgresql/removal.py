@@ -14,6 +14,8 @@ APPROVERS: Final = 2
 MIN_DAYS: Final = 90
 """As `proxy.state.retention` has them; here they are the last gate."""
 _DAY_MICROS: Final = 86_400_000_000
+_BEGINNING: Final = -(1 << 63)
+"""Where the partition of everything before the first day begins."""
 _FETCH: Final = 2000
 """Records of a partition that are looked at together."""
 
@@ -101,11 +103,16 @@ END $body$"""
 
 
 async def partitions_before(connection: Any, before: int) -> list[Partition]:  # noqa: ANN401  # asyncpg is untyped
-    """Partitions that end at `before` (µs since the epoch) or earlier, oldest first."""
+    """Partitions that end at `before` (µs since the epoch) or earlier, oldest first.
+
+    The one of everything before the first day is always there; it counts when it has records.
+    """
     rows = await connection.fetch(
         f"SELECT c.relname, p.low, p.high FROM {SCHEMA}.partitions() p"
-        " JOIN pg_class c ON c.oid = p.relation WHERE p.high <= $1 ORDER BY p.low",
+        " JOIN pg_class c ON c.oid = p.relation WHERE p.high <= $1 AND (p.low > $2"
+        f" OR EXISTS (SELECT FROM {SCHEMA}.events e WHERE e.at < p.high)) ORDER BY p.low",
         before,
+        _BEGINNING,
     )
     return [Partition(*row) for row in rows]
 
