@@ -117,6 +117,7 @@ class Controlled:
         self._context = context
         self._storage = BreakableStorage()
         self._stall = 0.0
+        self._stolen = _stolen()
 
     async def run(self, go: dict[str, Any], control: socket.socket) -> None:
         """Serve, and answer what is asked, until told to end."""
@@ -158,14 +159,15 @@ class Controlled:
             case "heal":
                 self._storage.fail = {}
                 self._storage.free.set()
+        stolen = _stolen()
         status = {
             "at": time.monotonic(),
             "failure": here.journal.failure,
             "rss": _rss(),
-            "stall_ms": round(self._stall * 1000, 2),
+            "stall_ms": round(max(self._stall - (stolen - self._stolen), 0) * 1000, 2),
             "pushed_aside_ms": round(_pushed_aside() * 1000, 2),
         }
-        self._stall = 0.0
+        self._stall, self._stolen = 0.0, stolen
         return status
 
     async def _watch(self) -> None:
@@ -181,6 +183,12 @@ def _pushed_aside() -> float:
     """Seconds that this thread was ready and other processes had the processor (sched-stats)."""
     waited = Path("/proc/thread-self/schedstat").read_bytes().split()[1]
     return int(waited) / 1e9
+
+
+def _stolen() -> float:
+    """Seconds that the machine itself was not given by what it runs on (proc(5), `steal`)."""
+    with Path("/proc/stat").open() as file:
+        return int(file.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
 
 
 def _rss() -> int:

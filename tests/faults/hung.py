@@ -105,6 +105,8 @@ def _heard(here: Rig, began: float, machine: float) -> float:
     """The slowest answer since the last look; none may take longer than the deadline."""
     oracle = here.oracle
     assert oracle.answers is not None
+    now = time.monotonic()
+    late = {name for name, since in here.waiting() if now - since > DEADLINE + 1 + machine}
     oracle.hear()
     slowest = 0.0
     for told in oracle.answers:
@@ -117,8 +119,8 @@ def _heard(here: Rig, began: float, machine: float) -> float:
             oracle.violations.say(f"{told.target}: answered {told.status} while the disk hung")
     oracle.answers.clear()
     for target, since in here.waiting():
-        if time.monotonic() - since > DEADLINE + 1:
-            oracle.violations.say(f"{target}: no answer after {time.monotonic() - since:.1f} s")
+        if target in late:
+            oracle.violations.say(f"{target}: no answer after {now - since:.1f} s")
     return slowest
 
 
