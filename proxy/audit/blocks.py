@@ -34,6 +34,7 @@ _VALUE: Final = 256
 _HIGHEST_CODE: Final = 999
 _FEW: Final = 32
 """Places up to which a list of them is the shorter form, and read faster."""
+_WORTH_IT: Final = BITMAP // 8
 _LIST: Final = b"L"
 _PACKED: Final = b"Z"
 _PLAIN: Final = b"B"
@@ -263,7 +264,8 @@ def encode(places: Sequence[int]) -> bytes:
         return _LIST + struct.pack(f"<{len(places)}H", *places)
     bits = _bitmap(places)
     packed = zlib.compress(bits, _FAST)
-    return _PACKED + packed if len(packed) < BITMAP else _PLAIN + bits
+    # Unpacking is most of the work of a search over many values: only where it saves a lot.
+    return _PACKED + packed if len(packed) < _WORTH_IT else _PLAIN + bits
 
 
 def decode(posting: bytes) -> int:
