@@ -45,6 +45,8 @@ def command(
         )
     findings = diagnose(settings, SystemClock())
     data = DataDir(settings.data_dir)
+    if data.initialised and settings.database:
+        findings.append(_database(settings.database))
     if data.initialised and data.in_use:
         findings.append(_audit(settings))
         findings += _clusters(settings)
@@ -56,6 +58,22 @@ def command(
     show(form, items, _COLUMNS, rows)
     if any(item.status is Status.FAILED for item in findings):
         raise typer.Exit(1)
+
+
+def _database(url: str) -> "Finding":
+    """Look at PostgreSQL as `serve` will."""
+    import asyncio
+
+    from proxy.runtime import database
+    from proxy.runtime.diagnosis import Finding, Status
+
+    try:
+        found = asyncio.run(database.status(url, count=False))
+    except KubewitnessError as error:
+        return Finding("database", Status.FAILED, error.message, error.hint)
+    if found.problem:
+        return Finding("database", Status.FAILED, f"it counts as down: {found.problem}")
+    return Finding("database", Status.OK, f"{found.server}; schema {found.schema}")
 
 
 def _audit(settings: Settings) -> "Finding":

@@ -45,6 +45,20 @@ def test_forms_that_make_no_sense_are_refused(settings, capsys):
     assert "Use table, json or yaml" in capsys.readouterr().err
 
 
+def test_the_database_is_looked_at_while_nothing_serves(settings, database, monkeypatch, capsys):
+    def finding() -> dict[str, str]:
+        assert run(["doctor", *free(settings), "-o", "json"]) == 1
+        found = json.loads(capsys.readouterr().out)
+        return {item["check"]: item for item in found}["database"]
+
+    monkeypatch.setenv("KUBEWITNESS_DATABASE", database.url)
+    assert "kubewitness db upgrade" in finding()["advice"]
+    assert run(["db", "upgrade", "--database", database.url]) == 0
+    capsys.readouterr()
+    # The tests' administrator is none that `serve` should have.
+    assert "SUPERUSER" in finding()["message"]
+
+
 def test_a_running_proxy_is_asked_for_its_clusters(settings, start, capsys):
     process = start("serve", *free(settings))
     process.wait_for("kubewitness is ready")

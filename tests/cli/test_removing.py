@@ -91,6 +91,12 @@ async def test_what_is_approved_leaves_and_explains_its_gap(index, database, tmp
     assert "Removed 2 records" in capsys.readouterr().out
 
 
+async def test_a_writer_of_whom_nothing_is_left_is_not_shipped_again(index, database, tmp_path):
+    retention = permit(database, "ann", "bob", days=OLD - 6)
+    await Removing(Recorder(), retention, [tmp_path], dry_run=False).run(database.url)
+    assert (await left(index), (await index.positions())[WRITER].seq) == (0, 5)
+
+
 async def test_days_get_partitions_after_a_removal_as_before(index, database, tmp_path):
     at = rfc3339(dt.datetime(2015, 3, 1, tzinfo=dt.UTC).timestamp()).encode()
     said = b'"kind":"SystemEvent","auditID":"e-6","stageTimestamp":"%b"' % at

@@ -188,5 +188,10 @@ BEGIN
         to_jsonb(greatest(last, coalesce((found ->> here)::bigint, last))));
     END LOOP;
   END LOOP;
+  -- What a retention removed was known, and is not shipped again when nothing later is there.
+  FOR here, last IN SELECT r.writer, max(r.last_seq) FROM {SCHEMA}.removed r GROUP BY r.writer LOOP
+    found := jsonb_set(found, ARRAY[here],
+      to_jsonb(greatest(last, coalesce((found ->> here)::bigint, last))));
+  END LOOP;
   RETURN QUERY SELECT w.key, w.value::bigint FROM jsonb_each_text(found) AS w;
 END $body$"""
