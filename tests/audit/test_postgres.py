@@ -232,7 +232,7 @@ async def test_partitions_are_made_ahead(site: Ready, index: PostgresIndex):
             "",
         ),
         ("postgresql://{login}:pass%2Fword@{host}/{db}?sslmode=require", ""),
-        ("postgresql://{login}:pass%2Fword@{host}/{db}?sslmode=hidden", "not a URL"),
+        ("postgresql://{login}:pass%2Fword@{host}/{db}?sslmode=hidden", "must be one of: disable"),
     ],
 )
 async def test_urls_that_lead_nowhere(site: Ready, url: str, says: str):

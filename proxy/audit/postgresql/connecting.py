@@ -113,8 +113,7 @@ def translated(hint: str = _KEEP) -> Iterator[None]:
     except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as e:
         raise UnavailableError(f"PostgreSQL refuses the login: {_first(e)}.") from e
     except asyncpg.exceptions.ClientConfigurationError as e:
-        # Such as a certificate file that is not there, or a mode of TLS that nobody knows.
-        raise SettingsError(f"database: PostgreSQL cannot be connected so: {_first(e)}.") from e
+        raise SettingsError(f"database: is not a URL that PostgreSQL understands{_tls(e)}.") from e
     except (
         asyncpg.UndefinedObjectError,
         asyncpg.UndefinedTableError,
@@ -134,6 +133,12 @@ def translated(hint: str = _KEEP) -> Iterator[None]:
         raise UnavailableError("PostgreSQL does not answer in time.", hint=hint) from e
     except (OSError, *LOST) as e:
         raise UnavailableError(f"PostgreSQL cannot be reached: {_first(e)}.", hint=hint) from e
+
+
+def _tls(error: Exception) -> str:
+    """What is wrong with TLS; these messages name files and modes, others may repeat a secret."""
+    text = _first(error)
+    return f": {text}" if text.startswith(("root certificate file ", "`ssl")) else ""
 
 
 def _undefined(error: Exception) -> SettingsError:
