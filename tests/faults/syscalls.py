@@ -145,27 +145,28 @@ def run(most: int = CI, seed: int = 1) -> Report:
         cases.paths = clean.paths(here.scene.data_dir)
         clean = cases.run()
         assert clean is not None
-        instances = sorted(set(clean.instances()))
+        instances = {one for path in cases.paths for one in clean.instances(path)}
         report.counts["system calls of the program"] = len(instances)
-        wanted = sorted({(one.syscall, one.number) for one in instances})
-        todo = [(name, number, fault) for name, number in wanted for fault in FAULTS]
-        writes = max((one.number for one in instances if one.syscall == "pwrite64"), default=0)
-        shorts = list(range(1, writes + 1))
-        chosen = _sample(todo, most, seed)
+        wanted = sorted({(one.path, one.syscall, one.number) for one in instances})
+        todo = [(*one, fault) for one in wanted for fault in FAULTS]
         broken: dict[str, set[Instance]] = {fault: set() for fault in FAULTS}
         began = time.monotonic()
-        for name, number, fault in chosen:
+        for path, name, number, fault in _sample(todo, most, seed):
+            cases.paths = {path}
             trace = cases.run(f"{name}:{FAULTS[fault]}:when={number}")
             assert trace is not None
-            hit = set(trace.instances(injected=True)) if fault != "KILL" else _last(trace, name)
-            broken[fault] |= hit
-            for path in trace.synced_again():
+            killed = trace.killed_at(path, name, number)
+            broken[fault] |= set(
+                killed if fault == "KILL" else trace.instances(path, injected=True)
+            )
+            for again in trace.synced_again():
                 here.oracle.violations.say(
-                    f"{name} {number} {fault}: {path} synced after a failure"
+                    f"{name} {number} {fault}: {again} synced after a failure"
                 )
             if here.oracle.violations:
                 break
-        for number in shorts[:: max(1, len(shorts) // max(1, most // 10))]:
+        writes = max((one.number for one in instances if one.syscall == "pwrite64"), default=0)
+        for number in range(1, writes + 1, max(1, 10 * writes // most)):
             cases.run(short=number)
             report.counts["short writes"] = int(report.counts.get("short writes", 0)) + 1
         report.counts["runs with a fault"] = cases.number - 2
@@ -174,20 +175,18 @@ def run(most: int = CI, seed: int = 1) -> Report:
     return report
 
 
-def _last(trace: Trace, name: str) -> set[Instance]:
-    """Where a killed process stopped: the last call of that name."""
-    return {one for one in trace.instances()[-8:] if one.syscall == name}
+Case = tuple[str, str, int, str]
+"""Path, system call, the how-manieth, fault."""
 
 
-def _sample(todo: list[tuple[str, int, str]], most: int, seed: int) -> list[tuple[str, int, str]]:
+def _sample(todo: list[Case], most: int, seed: int) -> list[Case]:
     """At most `most` of them: each kind of system call with each fault first, then at random."""
-    chance = random.Random(seed)
-    shuffled = todo[:]
-    chance.shuffle(shuffled)
     if len(todo) <= most:
         return todo
-    first = {(name, fault): (name, number, fault) for name, number, fault in shuffled}
-    rest = [one for one in shuffled if one not in first.values()]
+    shuffled = todo[:]
+    random.Random(seed).shuffle(shuffled)
+    first = {(case[1], case[3]): case for case in shuffled}
+    rest = [case for case in shuffled if case not in first.values()]
     return (list(first.values()) + rest)[:most]
 
 

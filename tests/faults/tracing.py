@@ -55,11 +55,12 @@ def ensure_strace() -> str:
 
 @dataclass(frozen=True, order=True)
 class Instance:
-    """One system call of a run: the how-manieth of its kind in its thread."""
+    """One system call of a run: the how-manieth of its kind on this file in its thread."""
 
+    path: str
     syscall: str
     thread: int
-    """Threads are numbered in the order in which they first touch the journal."""
+    """Threads are numbered in the order in which they first touch the file."""
     number: int
 
 
@@ -74,8 +75,8 @@ class Trace:
         text = path.read_text(errors="replace")
         return cls([line for line in text.splitlines() if _LINE.match(line)])
 
-    def instances(self, *, injected: bool = False) -> list[Instance]:
-        """All system calls, or only those that strace broke."""
+    def instances(self, path: str, *, injected: bool = False) -> list[Instance]:
+        """All system calls on one file, or only those that strace broke."""
         threads: dict[str, int] = {}
         numbers: dict[tuple[str, str], int] = {}
         found = []
@@ -83,11 +84,20 @@ class Trace:
             match = _LINE.match(line)
             assert match is not None
             pid, name = match.groups()
+            if f'"{path}"' not in line and f"<{path}>" not in line:
+                continue
             threads.setdefault(pid, len(threads))
             numbers[pid, name] = numbers.get((pid, name), 0) + 1
             if not injected or "(INJECTED)" in line or "(DELAYED)" in line:
-                found.append(Instance(name, threads[pid], numbers[pid, name]))
+                found.append(Instance(path, name, threads[pid], numbers[pid, name]))
         return found
+
+    def killed_at(self, path: str, name: str, number: int) -> list[Instance]:
+        """The system call on which strace killed the process."""
+        found = [
+            one for one in self.instances(path) if one.syscall == name and one.number == number
+        ]
+        return found[-1:]
 
     def paths(self, under: Path) -> set[str]:
         """Files and directories in there that were touched."""
