@@ -165,33 +165,22 @@ BEGIN
     USING seqs, digests, of_writer, low, high;
 END $body$"""
 
-# From one writer to the next along the unique index of each partition: no rows are read.
+# From one writer to the next along the unique indexes: no rows are read, and the plan over all
+# partitions is made once for a connection.
 _POSITIONS: Final = f"""
 CREATE OR REPLACE FUNCTION {SCHEMA}.positions()
 RETURNS TABLE (writer text, seq bigint) LANGUAGE plpgsql STABLE {_OWNER}
-SET enable_seqscan = off SET jit = off AS $body$
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+SET plan_cache_mode = force_generic_plan AS $body$
 DECLARE
-  partition regclass;
-  here text COLLATE "C";
-  last bigint;
-  found jsonb := '{{}}';
+  here text COLLATE "C" := '';
 BEGIN
-  FOR partition IN SELECT p.relation FROM {SCHEMA}.partitions() p LOOP
-    here := '';
-    LOOP
-      EXECUTE format('SELECT e.writer, e.seq FROM %s e WHERE e.writer > $1'
-        ' ORDER BY e.writer LIMIT 1', partition) INTO here USING here;
-      EXIT WHEN here IS NULL;
-      EXECUTE format('SELECT max(e.seq) FROM %s e WHERE e.writer = $1', partition)
-        INTO last USING here;
-      found := jsonb_set(found, ARRAY[here],
-        to_jsonb(greatest(last, coalesce((found ->> here)::bigint, last))));
-    END LOOP;
+  LOOP
+    SELECT e.writer INTO here FROM {SCHEMA}.events e
+      WHERE e.writer > here ORDER BY e.writer LIMIT 1;
+    EXIT WHEN here IS NULL;
+    writer := here;
+    SELECT max(e.seq) INTO seq FROM {SCHEMA}.events e WHERE e.writer = here;
+    RETURN NEXT;
   END LOOP;
-  -- What a retention removed was known, and is not shipped again when nothing later is there.
-  FOR here, last IN SELECT r.writer, max(r.last_seq) FROM {SCHEMA}.removed r GROUP BY r.writer LOOP
-    found := jsonb_set(found, ARRAY[here],
-      to_jsonb(greatest(last, coalesce((found ->> here)::bigint, last))));
-  END LOOP;
-  RETURN QUERY SELECT w.key, w.value::bigint FROM jsonb_each_text(found) AS w;
 END $body$"""
