@@ -17,7 +17,7 @@ from proxy.audit.blocks import Block
 from proxy.audit.filling import Filling
 from proxy.audit.open_changes import open_changes
 from proxy.audit.postgresql import attestation
-from proxy.audit.postgresql.connecting import SCHEMA, Role, Session, engine
+from proxy.audit.postgresql.connecting import SCHEMA, VIEWS, Role, Session, engine
 from proxy.audit.postgresql.ddl import DAY_MICROS, SCHEMA_VERSION
 from proxy.audit.postgresql.hearing import CHANNEL, hear
 from proxy.audit.reading import Reader
@@ -87,6 +87,17 @@ class PostgresIndex(Reader):
     async def rewind(self, writer: str, seq: int) -> None:
         """See SharedIndex: nothing is forgotten; what is told anew is compared."""
         self._certain.pop(writer, None)
+
+    async def removed(self) -> dict[str, list[tuple[int, int]]]:
+        """By writer, the spans of time (µs since the epoch) that a retention removed."""
+        found: dict[str, list[tuple[int, int]]] = {}
+        async with self._reading() as connection:
+            rows = await connection.exec_driver_sql(
+                f"SELECT writer, low, high FROM {VIEWS}.removed"
+            )
+            for row in rows:
+                found.setdefault(row.writer, []).append((row.low, row.high))
+        return found
 
     async def attest(self) -> None:
         """See SharedIndex."""

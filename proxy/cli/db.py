@@ -119,7 +119,7 @@ def status(
         show(form, writers, _WRITERS, cells, empty="No writer has records there yet.")
     if found.problem:
         raise ConflictError(f"It counts as down: {found.problem}")
-    if any(item["missing"] for item in writers):
+    if any((item["missing"] or 0) > 0 for item in writers):
         raise ConflictError(
             "Records are missing in the index.", hint="`kubewitness db rebuild` adds them."
         )

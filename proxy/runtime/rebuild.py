@@ -1,13 +1,16 @@
 """The index made anew from the journals, and compared with them record by record."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from proxy.audit.archive import Archive
 from proxy.audit.postgres import PostgresIndex
+from proxy.audit.rows import Row
+from proxy.audit.rows import row as row_of
 from proxy.audit.sqlite import SqliteIndex
 from proxy.audit.tailing import JournalTail
 from proxy.data_dir import DataDir
@@ -66,16 +69,17 @@ async def fill_and_compare(
     What the index has stays as it is. Raises ForeignRecordsError when it has another record under
     a sequence that a journal has.
     """
+    gone = await _removed(index)
     slots = sorted({path.parent for top in directories for path in top.rglob("*.jsonl")})
     total, done = sum(map(_written, slots)), 0
     for slot in slots:
-        await _fill(index, slot, lambda here, before=done: progress("filled", before + here, total))  # type: ignore[misc]
+        await _fill(index, slot, gone, partial(_told, progress, done, total))
         done += _written(slot)
         progress("filled", done, total)
-    return await compare(index, Archive(directories), progress)
+    return await compare(index, Archive(directories), progress, gone)
 
 
-async def _fill(index: FillingIndex, slot: Path, told: Callable[[int], None]) -> None:
+async def _fill(index: FillingIndex, slot: Path, gone: "Gone", told: Callable[[int], None]) -> None:
     tail = JournalTail(slot)
     step = await asyncio.to_thread(tail.step)
     read = 0
@@ -83,15 +87,30 @@ async def _fill(index: FillingIndex, slot: Path, told: Callable[[int], None]) ->
         tail.accept(step)
         if step.rewind is not None:
             await index.rewind(tail.writer, step.rewind)
-        await index.insert(step.rows, tail.writer, step.position)
+        rows = [row for row in step.rows if not gone.has(row)]
+        await index.insert(rows, tail.writer, step.position)
         read += sum(len(row.line) for row in step.rows)
         told(read)
         step = await asyncio.to_thread(tail.step)
 
 
-async def compare(index: FillingIndex, archive: Archive, progress: Progress) -> Compared:
-    """Compare each writer's records in the index with those of the archive."""
-    compared = Compared()
+def _told(progress: Progress, before: int, total: int, here: int) -> None:
+    progress("filled", before + here, total)
+
+
+async def compare(
+    index: FillingIndex, archive: Archive, progress: Progress, gone: "Gone | None" = None
+) -> Compared:
+    """Compare each writer's records in the index with those of the archive.
+
+    What is `gone` is not missed.
+    """
+    compared, gone = Compared(), gone or Gone({})
+
+    def miss(writer: str, seq: int, line: bytes) -> None:
+        if not gone.has(row_of(writer, seq, line)):
+            compared.missing.append((writer, seq))
+
     for writer in archive.writers:
         lines = iter(archive.lines(writer))
         seq = 0
@@ -99,7 +118,7 @@ async def compare(index: FillingIndex, archive: Archive, progress: Progress) -> 
         while rows := await index.after(writer, seq, _PAGE):
             for row in rows:
                 while held is not None and held[0] < row.seq:
-                    compared.missing.append((writer, held[0]))
+                    miss(writer, *held)
                     held = next(lines, None)
                 if held is None or held[0] > row.seq:
                     compared.unknown.append((writer, row.seq))
@@ -112,9 +131,24 @@ async def compare(index: FillingIndex, archive: Archive, progress: Progress) -> 
             seq = rows[-1].seq
             progress("compared", compared.records, 0)
         while held is not None:
-            compared.missing.append((writer, held[0]))
+            miss(writer, *held)
             held = next(lines, None)
     return compared
+
+
+class Gone:
+    """Days of each writer that a retention removed from the index: they stay away."""
+
+    def __init__(self, spans: Mapping[str, Sequence[tuple[int, int]]]) -> None:
+        self._spans = spans
+
+    def has(self, row: Row) -> bool:
+        """Whether `row` is of such a day."""
+        return any(low <= row.at < high for low, high in self._spans.get(row.writer, ()))
+
+
+async def _removed(index: FillingIndex) -> Gone:
+    return Gone(await index.removed()) if isinstance(index, PostgresIndex) else Gone({})
 
 
 def _written(slot: Path) -> int:

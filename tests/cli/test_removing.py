@@ -18,6 +18,7 @@ from proxy.audit.store import Position
 from proxy.cli.removing import Removing
 from proxy.clock import rfc3339
 from proxy.errors import ConflictError
+from proxy.runtime.rebuild import fill_and_compare
 from proxy.state import database as state
 from tests.audit.test_archive import WRITER
 from tests.audit.test_archive import segment as archived
@@ -87,6 +88,9 @@ async def test_what_is_approved_leaves_and_explains_its_gap(index, database, tmp
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute("DELETE FROM kubewitness.removed")
     assert {tuple(item) for item in gone} <= {(WRITER, 1, 1), (WRITER, 2, 2), (WRITER, 1, 2)}
+    compared = await fill_and_compare(index, [tmp_path], lambda *_: None)
+    assert (compared.equal, compared.records) == (True, 3), "what was removed stays away"
+    assert await left(index) == 3
     await Removing(recorder, retention, [tmp_path], dry_run=False).run(database.url)
     assert "Removed 2 records" in capsys.readouterr().out
 

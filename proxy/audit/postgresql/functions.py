@@ -181,6 +181,10 @@ BEGIN
     EXIT WHEN here IS NULL;
     writer := here;
     SELECT max(e.seq) INTO seq FROM {SCHEMA}.events e WHERE e.writer = here;
+    -- What a retention removed was known, and is not shipped again.
+    seq := greatest(seq, (SELECT max(r.last_seq) FROM {SCHEMA}.removed r WHERE r.writer = here));
     RETURN NEXT;
   END LOOP;
+  RETURN QUERY SELECT r.writer, max(r.last_seq) FROM {SCHEMA}.removed r
+    WHERE NOT EXISTS (SELECT FROM {SCHEMA}.events e WHERE e.writer = r.writer) GROUP BY r.writer;
 END $body$"""
