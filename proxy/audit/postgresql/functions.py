@@ -174,17 +174,19 @@ SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 SET plan_cache_mode = force_generic_plan AS $body$
 DECLARE
   here text COLLATE "C" := '';
+  known text[] := '{{}}';
 BEGIN
   LOOP
     SELECT e.writer INTO here FROM {SCHEMA}.events e
       WHERE e.writer > here ORDER BY e.writer LIMIT 1;
     EXIT WHEN here IS NULL;
     writer := here;
+    known := known || here;
     SELECT max(e.seq) INTO seq FROM {SCHEMA}.events e WHERE e.writer = here;
     -- What a retention removed was known, and is not shipped again.
     seq := greatest(seq, (SELECT max(r.last_seq) FROM {SCHEMA}.removed r WHERE r.writer = here));
     RETURN NEXT;
   END LOOP;
   RETURN QUERY SELECT r.writer, max(r.last_seq) FROM {SCHEMA}.removed r
-    WHERE NOT EXISTS (SELECT FROM {SCHEMA}.events e WHERE e.writer = r.writer) GROUP BY r.writer;
+    WHERE r.writer <> ALL (known) GROUP BY r.writer;
 END $body$"""
