@@ -27,14 +27,12 @@ import yaml
 from tests.faults import replicas_check as check
 from tests.faults.client import Reader
 from tests.faults.oracle import Violations
-from tests.faults.replicas_site import COUNT, Replica, Site, site, together
+from tests.faults.replicas_site import COUNT, READY, Replica, Site, site, together
 from tests.faults.report import Report
 
 KUBECTL = Path(sys.executable).with_name("kubectl")
 PROMPT = 1.0
 """Seconds in which a change made at one replica holds at all."""
-PEACE = 20.0
-"""Seconds the last records get to arrive, once nothing is broken any more."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +49,14 @@ class Size:
     threads: int = 2
     """Clients of each replica."""
     kubectls: int = 2
+    pause: float = 0.02
+    """Seconds at most that a client waits before its next call."""
+    peace: float = 20.0
+    """Seconds the last records get to arrive, once nothing is broken any more."""
 
 
 CI = Size(kills=3, stops=5, changes=1)
 RELEASE = Size(kills=150, stops=25, changes=40, threads=3)
-HUNT = Size(kills=2, stops=1, changes=1, kubectls=0)
 
 
 def run(
@@ -95,9 +96,13 @@ class Rig:
     say: Violations = field(default_factory=Violations)
     applied: list[str] = field(default_factory=list)
     delays: list[float] = field(default_factory=list)
+    """Seconds until a change held everywhere."""
+    healed: list[float] = field(default_factory=list)
+    """Seconds from PostgreSQL's return until every replica was ready."""
     logs: list[Path] = field(default_factory=list)
     journals: list[Path] = field(default_factory=list)
-    lost: int = 0
+    lost: bool = False
+    """Whether a volume was lost."""
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.report.seed)
@@ -118,13 +123,19 @@ class Rig:
             self.logs.append(
                 self.site.processes.client(
                     self.site.clients, replica.ports[0], self.report.seed, mix=mix,
-                    threads=self.size.threads, pause=0.02,
+                    threads=self.size.threads, pause=self.size.pause,
                 )
             )  # fmt: skip
         for index in range(self.size.kubectls):
             thread = threading.Thread(target=self._kubectl, args=(kubeconfigs, index))
             thread.start()
             self._threads.append(thread)
+        deadline = time.monotonic() + READY
+        while time.monotonic() < deadline:
+            if all(len(check.acknowledged(log)) > 10 for log in self.logs):
+                return
+            time.sleep(0.05)
+        raise RuntimeError("the clients get no answers")
 
     def _kubectl(self, kubeconfigs: list[Path], index: int) -> None:
         number = 0
@@ -186,8 +197,9 @@ class Rig:
             self.site.server.kill()
         time.sleep(self.chance.uniform(0.2, 1.0))
         self.site.server.start()
-        for replica in self.site.replicas:
-            replica.wait()
+        began = time.monotonic()
+        together(Replica.wait, self.site.replicas)
+        self.healed.append(time.monotonic() - began)
 
     # --- changes that must hold everywhere ------------------------------------------------------
 
@@ -198,14 +210,24 @@ class Rig:
         user, cluster = f"mallory{number}", f"extra{number}"
         kubeconfig = self.site.kubeconfig(one, user, "*")
         context = _context(kubeconfig, self.site.folder / f"{user}.pem")
-        self._until(context, "prod", 200, "accepts a new credential")
         added = {"name": cluster, "kubeconfig": self.site.sandbox.read_text()}
-        two.admin().post("/clusters", added)
-        self._until(context, cluster, 200, "reaches a new cluster")
-        three.admin().delete(f"/clusters/{cluster}")
-        self._until(context, cluster, 403, "knows that a cluster was removed")
-        two.admin().post("/credentials/revoke", {"user": user})
-        self._until(context, "prod", 401, "refuses a revoked credential")
+        for make, where, status, what in (
+            (None, "prod", 200, "accepts a new credential"),
+            (lambda: two.admin().post("/clusters", added), cluster, 200, "reaches a new cluster"),
+            (
+                lambda: three.admin().delete(f"/clusters/{cluster}"),
+                *(cluster, 403, "knows that a cluster was removed"),
+            ),
+            (
+                lambda: two.admin().post("/credentials/revoke", {"user": user}),
+                *("prod", 401, "refuses a revoked credential"),
+            ),
+        ):
+            if make is not None:
+                make()
+            self._until(context, where, status, what)
+            if self.say:
+                return
 
     def _until(self, context: ssl.SSLContext, cluster: str, status: int, what: str) -> None:
         """Try everywhere until each replica answers with `status`; a violation when that is late."""
@@ -229,8 +251,9 @@ class Rig:
         self.site.server.start()
         shutil.rmtree(replica.data_dir)
         recorded = check.Recorded.read(self.site.database.url)
-        self.lost = check.against_clients(recorded, [log], self.say)
-        self.report.counts["acknowledged by the lost one"] = self.lost
+        self.lost = True
+        count = check.against_clients(recorded, [log], self.say)
+        self.report.counts["acknowledged by the lost one"] = count
         self.logs.remove(log)
 
     # --- the end -------------------------------------------------------------------------------
@@ -247,7 +270,7 @@ class Rig:
         self.quiet()
         left = [replica for replica in self.site.replicas if replica.data_dir.exists()]
         together(Replica.wait, left)
-        deadline = time.monotonic() + PEACE
+        deadline = time.monotonic() + self.size.peace
         self.journals = [
             path for each in left for path in sorted((each.data_dir / "journal").iterdir())
             if path.is_dir()
@@ -256,7 +279,8 @@ class Rig:
             time.sleep(0.1)
         for replica, code in zip(left, together(Replica.end, left), strict=True):
             if code:
-                self.say.say(f"replica {replica.number} ended with {code}")
+                last = replica.log.read_text().strip().rpartition("\n")[2]
+                self.say.say(f"replica {replica.number} ended with {code}: {last[:300]}")
         starts = [start for each in self.site.replicas for start in each.starts]
         self.report.counts["start s (max)"] = round(max(starts), 2)
 
@@ -289,6 +313,8 @@ class Rig:
             counts["interrupted calls"] = check.closed(recorded, self.say)
         check.against_kubectl(recorded, self.applied, self._configmaps(), self.say)
         counts["applied by kubectl"] = len(self.applied)
+        if self.healed:
+            counts["ready after PostgreSQL is back s (max)"] = round(max(self.healed), 2)
         if self.delays:
             counts["change holds everywhere after s (max)"] = round(max(self.delays), 3)
         self.report.violations += self.say
