@@ -134,7 +134,11 @@ class JournalReader:
                 f"{name}: batch {first}-{last} has {len(lines)} records, {self.expected} should come"
             )
         for seq, line in enumerate(lines, first):
-            record = json.loads(line)
+            try:
+                record = json.loads(line)
+            except ValueError:
+                self._violations.say(f"{name}: record {seq} is not JSON")
+                continue
             if record["seq"] != seq:
                 self._violations.say(f"{name}: record {record['seq']} stands where {seq} should")
             known = self._lines.get(seq)

@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from proxy.audit.event import CloseReason, ResponseStatus, Stage
+from proxy.audit.event import CloseReason, ResponseStatus, Stage, describe
 from proxy.audit.port import JournalUnavailableError
 from proxy.audit.watchdog import Watchdog
 from proxy.gateway import forwarding
@@ -77,7 +77,7 @@ def _intend_late(self: CallRecord, *, urgent: bool = True) -> "asyncio.Future[in
             self._silence(_sound_intend(self, urgent=urgent))
 
     asyncio.get_running_loop().call_later(0.002, write)
-    self._description = b"-"
+    self._description = describe(self.call)
     return _done()
 
 
