@@ -59,6 +59,10 @@ cluster: setup ## Open a shell in a real cluster, KUBECONFIG set
 bench: setup ## Measure against nginx, kubectl proxy and Go; writes tests/bench/RESULTS.md
 	@$(BIN)/python -m tests.bench
 
+.PHONY: bench-index
+bench-index: setup ## Fill and search the index, both databases; EVENTS=10000000 for long
+	@$(BIN)/python -m tests.bench database --events $(or $(EVENTS),1000000)
+
 .PHONY: fmt
 fmt: setup ## Format and fix what can be fixed
 	@$(BIN)/ruff format .

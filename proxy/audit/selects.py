@@ -85,8 +85,10 @@ def conditions(given: Filter) -> list[Condition]:
     if wanted.networks:
         found.append(or_(*(column.source_key.between(*network) for network in wanted.networks)))
     if wanted.text:
-        pattern = f"%{_like(wanted.text)}%"
-        found.append(or_(*(column[name].ilike(pattern, escape="\\") for name in SEARCHED)))
+        # Not ILIKE, which is six times as slow in PostgreSQL. `lower` changes ASCII letters only:
+        # in SQLite always, in PostgreSQL by the columns' collation "C".
+        folded = (func.lower(column[name]) for name in SEARCHED)
+        found.append(or_(*(position_of(name, wanted.text) > 0 for name in folded)))
     return found
 
 
@@ -202,7 +204,3 @@ def _resource(wanted: Resource) -> Condition:
     if wanted.subresource is not None:
         found.append(column.subresource == wanted.subresource)
     return and_(*found)
-
-
-def _like(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
