@@ -24,7 +24,7 @@ async def test_a_database_that_was_never_upgraded_is_refused(database: Database,
 
 
 async def test_a_login_without_the_role_is_refused(state_database: Database):
-    state_database.exec("CREATE ROLE stranger LOGIN PASSWORD 'pw'")
+    state_database.exec("DROP ROLE IF EXISTS stranger; CREATE ROLE stranger LOGIN PASSWORD 'pw'")
     try:
         with pytest.raises(
             SettingsError, match='permission denied to set role "kubewitness_state"'
