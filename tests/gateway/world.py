@@ -421,3 +421,5 @@ async def stop(world: World) -> None:
     world.gate.close()
     assert world.backend is not None
     world.backend.close()
+    for _ in range(10):  # closing a TLS transport takes the loop some turns; it must get them
+        await asyncio.sleep(0)
