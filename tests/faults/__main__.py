@@ -81,6 +81,10 @@ RIGS: dict[str, tuple[Run, Run]] = {
         lambda: database.restored_journal(database.RELEASE),
     ),
     "replicas": (lambda: replicas.run(replicas.CI), lambda: replicas.run(replicas.RELEASE)),
+    "replicas-replicated": (
+        lambda: replicas.run(replicas.CI, ack="replicated"),
+        lambda: replicas.run(replicas.RELEASE, ack="replicated"),
+    ),
 }
 
 
