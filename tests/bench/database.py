@@ -269,6 +269,13 @@ def summary(filled: Filled, searched: Sequence[Searched]) -> list[str]:
     ]
 
 
+def _circumstances(filled: Filled) -> str:
+    if not filled.cpu:
+        return "CPU and load were not noted"
+    each = filled.cpu / filled.events * 1e6
+    return f"{each:.0f} µs of our CPU each, mean load {filled.load:.1f} on {os.cpu_count()} cores"
+
+
 def section(filled: Filled, searched: Sequence[Searched]) -> list[str]:
     """All numbers of one database."""
     spread = [min(filled.rates), statistics.median(filled.rates), max(filled.rates)]
@@ -282,8 +289,7 @@ def section(filled: Filled, searched: Sequence[Searched]) -> list[str]:
         f"* {filled.size / 1e9:.1f} GB, {filled.size / filled.events:,.0f} bytes an event",
         (
             f"* filled at {filled.events / filled.seconds:,.0f} events/s"
-            f" ({filled.cpu / filled.events * 1e6:.0f} µs of our CPU each, mean load"
-            f" {filled.load:.1f} on {os.cpu_count()} cores);"
+            f" ({_circumstances(filled)});"
             f" stretches of {STRETCH:,}: slowest {spread[0]:,.0f}, median {spread[1]:,.0f},"
             f" fastest {spread[2]:,.0f}; first fifth {statistics.median(first):,.0f},"
             f" last fifth {statistics.median(last):,.0f}"
