@@ -89,6 +89,8 @@ class JournalWriter:
         """Number of the probe among the records ever queued; 0 while none is under way."""
         self._tried_at_once = False
         self._closing = False
+        self._owes = False
+        """A record was refused that closes a call: a seal would say that nothing is open."""
         self._drained: Future[None] | None = None
         self._retry: TimerHandle | None = None
         self._scheduled = False
@@ -156,9 +158,11 @@ class JournalWriter:
         While the disk fails, posts are still taken as far as the queue goes: the outcome of a
         call that was cut for want of a record is worth keeping for when the disk is back.
         """
+        self._owes, owed = True, self._owes
         if self._full.size and not self._full.takes_posts():
             raise JournalUnavailableError(self._failure)
         self._queue(body, None, urgent=True)
+        self._owes = owed
 
     @property
     def failure(self) -> str:
@@ -199,7 +203,7 @@ class JournalWriter:
             event_id=new_id(now), stage_timestamp=rfc3339(now), action="journal.close"
         )
         if not self._failure:
-            self.post(body(event))
+            self._waiting.force(body(event))  # a full queue must not keep us from closing
         self._closing = True
         self._failure = self._failure or "the journal is closed"
         drained = self._drained = self._loop.create_future()
@@ -221,6 +225,7 @@ class JournalWriter:
         try:
             if not self._waiting.idle:
                 await drained
+            self._refuse_seal()
             self._stop()
             await to_thread(self._worker.join)
             await to_thread(self._files.bookmarks.join)
@@ -230,6 +235,10 @@ class JournalWriter:
             self._stop()
             await to_thread(self._worker.join)
             await to_thread(self._segments.abandon)
+
+    def _refuse_seal(self) -> None:
+        if self._owes:
+            raise JournalUnavailableError("it lacks the outcome of some calls; a start adds them")
 
     def _seal(self) -> Seal:
         return Seal(self._next_seq - 1, self._prev, rfc3339(self._clock.now()))

@@ -353,3 +353,25 @@ async def test_open_calls_of_a_crash_get_an_outcome(
     assert found[1]["requestURI"] == "/é\u0000"
     opened = [r for r in records(tmp_path) if r.get("action") == "journal.recover"]
     assert [r["detail"]["interrupted"] for r in opened] == [1]
+
+
+async def test_no_seal_hides_an_outcome_that_was_refused(
+    tmp_path: Path, disk: FaultyStorage, clock: ManualClock
+) -> None:
+    given = settings(queue_records=100)
+    journal = await JournalWriter.open(tmp_path, "0", given, clock=clock, storage=disk)
+    call = a_call()
+    await journal.append(intent(call))
+    disk.hold.clear()
+    journal.post(intent(a_call()))
+    await asyncio.sleep(0)
+    for _ in range(100):
+        journal.post(intent(a_call()))
+    with pytest.raises(JournalUnavailableError):
+        journal.post(outcome(call))
+    disk.hold.set()
+    await journal.close()
+    again = await JournalWriter.open(tmp_path, "0", given, clock=clock, storage=disk)
+    await again.close()
+    stages = [item["stage"] for item in records(tmp_path) if item.get("auditID") == call.audit_id]
+    assert stages == ["RequestReceived", "ResponseComplete"]

@@ -55,11 +55,21 @@ def run(times: int = CI, seed: int = 1, ways: tuple[str, ...] = SAVED) -> Report
     return report
 
 
+def _being_written(journal: Path) -> Path:
+    """The newest segment, while it has room: one that is left at this moment is nobody's any more."""
+    while True:
+        segment = max(path for path in journal.iterdir() if path.name.endswith(".jsonl"))
+        content = segment.read_bytes()
+        if 0 <= content.find(b"\0") < len(content) // 2:
+            return segment
+        time.sleep(0.005)
+
+
 def _tampered(here: Rig, proxy: Proxy, way: str, number: int, journal: Path) -> float:
     """Do it, and wait until somebody was refused for it and somebody else goes on."""
     oracle = here.oracle
     assert oracle.answers is not None
-    segment = max(path for path in journal.iterdir() if path.name.endswith(".jsonl"))
+    segment = _being_written(journal)
     oracle.hear()
     oracle.answers.clear()
     began = time.monotonic()
