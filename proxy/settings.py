@@ -42,6 +42,11 @@ def split_address(value: str) -> tuple[str, int]:
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  # an empty host means every address
 
 
+def is_postgresql(url: str) -> bool:
+    """Whether `url` names a PostgreSQL database."""
+    return url.startswith(("postgresql://", "postgres://"))
+
+
 def require_database_url(url: str) -> None:
     """Make sure that `url` can be read in one way only: a password is often pasted in as it is.
 

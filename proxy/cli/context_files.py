@@ -4,7 +4,6 @@ What an administrator gets is a context file: the server, whom to trust, and a k
 holds what it takes to administer, so it is written readable by its owner only and not shown.
 """
 
-import base64
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -34,7 +33,7 @@ def issue(
     via: ViaOption = None,
 ) -> None:
     """Issue a context for another administrator."""
-    from proxy.cli.issuing import obtain
+    from proxy.cli.issuing import base64_text, obtain
 
     output = output.expanduser()
     if output.exists() or not output.parent.is_dir():
@@ -45,7 +44,9 @@ def issue(
     issued, key = obtain(client, "/credentials", {"user": user, "usage": "admin", "ttl": ttl})
     values = (
         f"https://{client.server.address}",
-        *(_base64(text) for text in (client.server.ca, issued["certificate"], key)),
+        base64_text(client.server.ca.encode()),
+        base64_text(issued["certificate"].encode()),
+        base64_text(key),
     )
     name = f"{user}@{client.server.address}"
     document = {
@@ -101,7 +102,3 @@ def register(app: typer.Typer) -> None:
         epilog="Example:  kubewitness context issue ann --ttl 30d -o ann.context.yaml",
     )(issue)
     app.command(epilog="Example:  kubewitness context add ann.context.yaml --use")(add)
-
-
-def _base64(content: str | bytes) -> str:
-    return base64.b64encode(content.encode() if isinstance(content, str) else content).decode()

@@ -64,9 +64,9 @@ def write_renewing(
     content = {
         "server": f"https://{server.address}",
         "user": issued["user"],
-        "ca-data": _base64(server.ca.encode()),
-        "client-certificate-data": _base64(issued["certificate"].encode()),
-        "client-key-data": _base64(key),
+        "ca-data": base64_text(server.ca.encode()),
+        "client-certificate-data": base64_text(issued["certificate"].encode()),
+        "client-key-data": base64_text(key),
     }
     try:
         replace_private(renewal, to_yaml(content).encode())
@@ -104,5 +104,6 @@ def _command() -> str:
     return str(beside) if beside.exists() else "kubewitness"
 
 
-def _base64(content: bytes) -> str:
+def base64_text(content: bytes) -> str:
+    """Bytes as the `…-data` fields of context files and kubeconfigs hold them."""
     return base64.b64encode(content).decode()

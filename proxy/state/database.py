@@ -10,6 +10,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from proxy.errors import SettingsError
+from proxy.settings import is_postgresql
 from proxy.state import postgres
 from proxy.state.migrations import HEAD
 
@@ -35,7 +36,7 @@ def connect(url: str, *, admin: bool = False) -> AsyncEngine:
     `admin` is for upgrades of a PostgreSQL: without it, sessions have the rights of a proxy only.
     Raises SettingsError for a URL of another database or none at all.
     """
-    if postgres.is_postgresql(url):
+    if is_postgresql(url):
         return postgres.engine(url, admin=admin)
     parsed = _parsed(url)
     engine = create_async_engine(

@@ -45,11 +45,6 @@ _GRANTS: Final = {
 _OTHERS: Final = "SELECT, INSERT"
 
 
-def is_postgresql(url: str) -> bool:
-    """Whether `url` names a PostgreSQL database."""
-    return url.startswith(("postgresql://", "postgres://"))
-
-
 def engine(url: str, *, admin: bool = False) -> AsyncEngine:
     """An engine for the database at `url` (libpq's form); nothing is opened yet.
 

@@ -15,7 +15,7 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from proxy.errors import SettingsError, UnavailableError
-from proxy.settings import require_database_url
+from proxy.settings import is_postgresql, require_database_url
 
 CONNECT_SECONDS: Final = 2.0
 _KEEP: Final = "What is recorded is in the journals; the index follows when it is back."
@@ -48,11 +48,6 @@ SEARCH_PATH: Final = {
     Role.READER: f"{VIEWS}, pg_catalog, pg_temp",
     Role.STATE: f"{SCHEMA}, pg_catalog, pg_temp",
 }
-
-
-def is_postgresql(url: str) -> bool:
-    """Whether `url` names a PostgreSQL database."""
-    return url.startswith(("postgresql://", "postgres://"))
 
 
 async def connect(url: str, role: Role | None, *, seconds: float = CONNECT_SECONDS) -> Any:  # noqa: ANN401  # asyncpg is untyped

@@ -9,11 +9,9 @@ from typing import Any, Final, NamedTuple
 
 from proxy.audit.blocks import RUNS
 from proxy.audit.postgresql.connecting import SCHEMA
+from proxy.audit.postgresql.ddl import DAY_MICROS
+from proxy.state.retention import APPROVERS, MIN_DAYS
 
-APPROVERS: Final = 2
-MIN_DAYS: Final = 90
-"""As `proxy.state.retention` has them; here they are the last gate."""
-_DAY_MICROS: Final = 86_400_000_000
 _BEGINNING: Final = -(1 << 63)
 """Where the partition of everything before the first day begins."""
 _FETCH: Final = 2000
@@ -65,7 +63,7 @@ BEGIN
     RAISE EXCEPTION 'there is no retention %', by_retention;
   END IF;
   IF high > before
-     OR high > (floor(extract(epoch FROM now()) / 86400) - {MIN_DAYS}) * {_DAY_MICROS} THEN
+     OR high > (floor(extract(epoch FROM now()) / 86400) - {MIN_DAYS}) * {DAY_MICROS} THEN
     RAISE EXCEPTION '% holds records that are too young', of_partition;
   END IF;
   IF (SELECT count(DISTINCT a.approved_by) FROM {SCHEMA}.retention_approvals a
