@@ -27,7 +27,7 @@ cli → runtime → gateway | control | sandbox → authn | authz
 ```
 
 Where to begin: [`gateway/pipeline.py`](gateway/pipeline.py) is the life of a call, top to bottom;
-[`runtime/serve.py`](runtime/serve.py) starts everything; [`audit/journal.py`](audit/journal.py)
+[`runtime/serve.py`](runtime/serve.py) starts everything; [`audit/journal/records.py`](audit/journal/records.py)
 describes the record's format.
 """
 

@@ -1,1 +1,1 @@
-"""The record: events, the journal that makes them durable, and the index that finds them."""
+"""The record: events, and the ports through which the rest of the product keeps them."""

@@ -1,7 +1,7 @@
 """`audit.ack: replicated`: a record counts when our disk has it and the database, too.
 
 Wraps the writer of this process behind the same port. The record is durable here first and is
-shipped from there (`proxy.audit.shipping`), so one whose caller was refused because the database
+shipped from there (`proxy.audit.index.shipping`), so one whose caller was refused because the database
 was too slow still arrives. Only callers wait here, not records: memory is bounded by their number
 and by the deadline.
 """

@@ -8,11 +8,11 @@ import asyncpg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from proxy.audit.archive import Archive
-from proxy.audit.postgresql.removal import Partition, partitions_before, records, remove
-from proxy.audit.postgresql.upgrade import acting_as_owner
-from proxy.audit.retention import check
-from proxy.audit.rows import micros
+from proxy.audit.index.postgresql.removal import Partition, partitions_before, records, remove
+from proxy.audit.index.postgresql.upgrade import acting_as_owner
+from proxy.audit.index.retention import check
+from proxy.audit.index.rows import micros
+from proxy.audit.journal.archive import Archive
 from proxy.cli.client import Client
 from proxy.cli.connection import path_of
 from proxy.cli.output import say, write

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from proxy.audit.query import Cursor
+from proxy.audit.index.query import Cursor
+from proxy.audit.index.store import By, Tally
 from proxy.audit.resources import parse_resource
-from proxy.audit.store import By, Tally
 from proxy.clock import rfc3339
 from proxy.control.route import About, Act, Route
 from proxy.control.search import (

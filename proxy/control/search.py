@@ -7,10 +7,10 @@ from typing import Annotated, Any, Final
 import msgspec
 import structlog
 
-from proxy.audit.export import event
+from proxy.audit.index.export import event
+from proxy.audit.index.query import Filter
+from proxy.audit.index.rows import Row
 from proxy.audit.moments import parse_moment
-from proxy.audit.query import Filter
-from proxy.audit.rows import Row
 from proxy.control.route import About, Act
 from proxy.errors import KubewitnessError
 from proxy.tasks import spawn

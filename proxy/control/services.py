@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from proxy.audit.listeners import Looks
+from proxy.audit.index.listeners import Looks
+from proxy.audit.index.store import Index
 from proxy.audit.port import Journal
-from proxy.audit.store import Index
 from proxy.clock import Clock
 from proxy.metrics import Metrics
 from proxy.pki.authorities import Authorities

@@ -8,10 +8,10 @@ from typing import Annotated, Final
 import msgspec
 from aiohttp import web
 
-from proxy.audit.export import csv_lines, json_lines
-from proxy.audit.listeners import Missed, Subscription
-from proxy.audit.query import Filter
-from proxy.audit.rows import Row
+from proxy.audit.index.export import csv_lines, json_lines
+from proxy.audit.index.listeners import Missed, Subscription
+from proxy.audit.index.query import Filter
+from proxy.audit.index.rows import Row
 from proxy.control.route import STREAM, Act, Route
 from proxy.control.search import AuditQuery, about_query, caught_up, filter_of, item_of
 

@@ -11,11 +11,11 @@ from typing import Final
 
 import structlog
 
-from proxy.audit.filesystem import require_durable
 from proxy.audit.gate import JOURNAL, Gate, Level
+from proxy.audit.journal.filesystem import require_durable
+from proxy.audit.journal.space import Space
+from proxy.audit.journal.writer import JournalWriter
 from proxy.audit.port import Journal
-from proxy.audit.space import Space
-from proxy.audit.writer import JournalWriter
 from proxy.clock import Clock
 from proxy.data_dir import DataDir
 from proxy.gateway.listener import DataPlane

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.audit.postgres import PostgresIndex
-from proxy.audit.postgresql import attestation
-from proxy.audit.postgresql.connecting import SCHEMA, VIEWS, Role, connect, translated
-from proxy.audit.postgresql.upgrade import upgrading
+from proxy.audit.index.postgres import PostgresIndex
+from proxy.audit.index.postgresql import attestation
+from proxy.audit.index.postgresql.connecting import SCHEMA, VIEWS, Role, connect, translated
+from proxy.audit.index.postgresql.upgrade import upgrading
 from proxy.errors import KubewitnessError
 from proxy.state import database as state
 

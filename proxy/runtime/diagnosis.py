@@ -14,9 +14,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from proxy.audit.filesystem import filesystem, require_durable
-from proxy.audit.journal import intact, read_batch, read_header, segments
-from proxy.audit.space import STEPS, room
+from proxy.audit.journal.filesystem import filesystem, require_durable
+from proxy.audit.journal.records import intact, read_batch, read_header, segments
+from proxy.audit.journal.space import STEPS, room
 from proxy.clock import Clock
 from proxy.data_dir import DataDir
 from proxy.errors import KubewitnessError, SettingsError

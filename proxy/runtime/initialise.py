@@ -1,7 +1,7 @@
 """Filling a new data directory: authority, keys, state, and the first administrator, recorded."""
 
 from proxy.audit.event import SystemEvent, body, new_id
-from proxy.audit.writer import JournalWriter
+from proxy.audit.journal.writer import JournalWriter
 from proxy.clock import Clock, SystemClock, rfc3339
 from proxy.data_dir import DataDir
 from proxy.metrics import Metrics

@@ -8,7 +8,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from proxy import __version__
 from proxy.audit.gate import Level
-from proxy.audit.indexer import Indexer
+from proxy.audit.index.indexer import Indexer
 from proxy.control.health import Check, Trouble
 from proxy.runtime.core import Core
 from proxy.runtime.process import Stop

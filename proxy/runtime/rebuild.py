@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from proxy.audit.archive import Archive
-from proxy.audit.postgres import PostgresIndex
-from proxy.audit.rows import Row
-from proxy.audit.rows import row as row_of
-from proxy.audit.sqlite import SqliteIndex
-from proxy.audit.tailing import JournalTail
+from proxy.audit.index.postgres import PostgresIndex
+from proxy.audit.index.rows import Row
+from proxy.audit.index.rows import row as row_of
+from proxy.audit.index.sqlite import SqliteIndex
+from proxy.audit.index.tailing import JournalTail
+from proxy.audit.journal.archive import Archive
 from proxy.data_dir import DataDir
 
 _PAGE: Final = 2000

@@ -19,10 +19,10 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from proxy import __version__
-from proxy.audit.indexer import Indexer
-from proxy.audit.listeners import Looks
-from proxy.audit.sqlite import SqliteIndex
-from proxy.audit.store import Index
+from proxy.audit.index.indexer import Indexer
+from proxy.audit.index.listeners import Looks
+from proxy.audit.index.sqlite import SqliteIndex
+from proxy.audit.index.store import Index
 from proxy.clock import Clock, SystemClock
 from proxy.control.app import build
 from proxy.control.health import Check, health_app

@@ -14,16 +14,16 @@ from typing import Final
 import structlog
 
 from proxy.audit.gate import Gate, Level
-from proxy.audit.instance import writer_id
-from proxy.audit.listeners import Subscription
-from proxy.audit.live import LiveRows
+from proxy.audit.index.listeners import Subscription
+from proxy.audit.index.live import LiveRows
+from proxy.audit.index.postgres import PostgresIndex
+from proxy.audit.index.query import Filter
+from proxy.audit.index.shipping import PATIENCE, Shipper
+from proxy.audit.index.tailing import JournalTail, writer_of
+from proxy.audit.journal.instance import writer_id
+from proxy.audit.journal.writer import JournalWriter
 from proxy.audit.port import Journal
-from proxy.audit.postgres import PostgresIndex
-from proxy.audit.query import Filter
 from proxy.audit.replication import SOURCE, ReplicatedJournal
-from proxy.audit.shipping import PATIENCE, Shipper
-from proxy.audit.tailing import JournalTail, writer_of
-from proxy.audit.writer import JournalWriter
 from proxy.clock import Clock
 from proxy.errors import KubewitnessError, UnavailableError
 from proxy.metrics import Metrics
@@ -106,7 +106,7 @@ class Sharing:
 
 
 class SharedLooks:
-    """What looks at the log need of a shared index. Implements `proxy.audit.listeners.Looks`."""
+    """What looks at the log need of a shared index. Implements `proxy.audit.index.listeners.Looks`."""
 
     def __init__(self, sharing: Sharing, journals: Path) -> None:
         self._sharing = sharing

@@ -5,8 +5,8 @@ from typing import Final
 
 import structlog
 
-from proxy.audit.journal import segments
-from proxy.audit.writer import JournalWriter
+from proxy.audit.journal.records import segments
+from proxy.audit.journal.writer import JournalWriter
 from proxy.clock import Clock
 from proxy.data_dir import DataDir
 from proxy.settings import Settings

@@ -19,8 +19,8 @@ from proxy.audit.event import (
     new_id,
     stage,
 )
-from proxy.audit.storage import FileStorage, SegmentFile
-from proxy.audit.writer import JournalWriter
+from proxy.audit.journal.storage import FileStorage, SegmentFile
+from proxy.audit.journal.writer import JournalWriter
 from proxy.clock import Clock
 from proxy.settings import Journal
 from tests.audit.reading import records

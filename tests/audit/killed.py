@@ -9,7 +9,7 @@ import random
 import sys
 from pathlib import Path
 
-from proxy.audit.writer import JournalWriter
+from proxy.audit.journal.writer import JournalWriter
 from proxy.settings import Journal
 from tests.audit.journals import a_call, intent, outcome
 

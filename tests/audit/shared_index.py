@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from proxy.audit.rows import Row
-from proxy.audit.store import ForeignRecordsError, Position
+from proxy.audit.index.rows import Row
+from proxy.audit.index.store import ForeignRecordsError, Position
 from proxy.errors import UnavailableError
 
 

@@ -15,7 +15,7 @@ from proxy.audit.event import (
     describe,
     stage,
 )
-from proxy.audit.rows import Row
+from proxy.audit.index.rows import Row
 from proxy.clock import rfc3339
 from tests.audit.journals import NOW
 

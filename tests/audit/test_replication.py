@@ -10,10 +10,10 @@ import pytest
 
 from proxy.audit import replication
 from proxy.audit.gate import Gate, Level
-from proxy.audit.instance import writer_id
+from proxy.audit.index.shipping import Shipper
+from proxy.audit.journal.instance import writer_id
 from proxy.audit.port import JournalUnavailableError
 from proxy.audit.replication import ReplicatedJournal
-from proxy.audit.shipping import Shipper
 from proxy.clock import Clock, SystemClock
 from proxy.metrics import Metrics
 from proxy.tasks import cancel, spawn

@@ -22,13 +22,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from proxy.audit.postgres import PostgresIndex
-from proxy.audit.postgresql.upgrade import upgrading
-from proxy.audit.query import Cursor, Filter
-from proxy.audit.reading import Reader
-from proxy.audit.rows import Row, row
-from proxy.audit.sqlite import SqliteIndex
-from proxy.audit.store import Position
+from proxy.audit.index.postgres import PostgresIndex
+from proxy.audit.index.postgresql.upgrade import upgrading
+from proxy.audit.index.query import Cursor, Filter
+from proxy.audit.index.reading import Reader
+from proxy.audit.index.rows import Row, row
+from proxy.audit.index.sqlite import SqliteIndex
+from proxy.audit.index.store import Position
 from proxy.runtime.process import prepare
 from tests.bench import machine
 from tests.bench.explaining import listening, plans

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from proxy import logs
 from proxy.audit.gate import Gate
+from proxy.audit.journal.writer import JournalWriter
 from proxy.audit.port import Journal
-from proxy.audit.writer import JournalWriter
 from proxy.authn.certificate import identify
 from proxy.clock import SystemClock
 from proxy.gateway.listener import DataPlane

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from proxy.audit.query import Filter
+from proxy.audit.index.query import Filter
 from tests.bench.generate_events import DAY, DAYS, START
 
 _CI = "system:serviceaccount:ci:"

@@ -8,20 +8,20 @@ from typing import Any
 import asyncpg
 import pytest
 
-from proxy.audit.archive import Archive
-from proxy.audit.postgres import PostgresIndex
-from proxy.audit.postgresql.upgrade import acting_as_owner, upgrading
-from proxy.audit.query import Filter
-from proxy.audit.retention import MissingRecordError
-from proxy.audit.rows import row
-from proxy.audit.store import Position
+from proxy.audit.index.postgres import PostgresIndex
+from proxy.audit.index.postgresql.upgrade import acting_as_owner, upgrading
+from proxy.audit.index.query import Filter
+from proxy.audit.index.retention import MissingRecordError
+from proxy.audit.index.rows import row
+from proxy.audit.index.store import Position
+from proxy.audit.journal.archive import Archive
 from proxy.cli.removing import Removing
 from proxy.clock import rfc3339
 from proxy.errors import ConflictError
 from proxy.runtime.rebuild import fill_and_compare
 from proxy.state import database as state
-from tests.audit.test_archive import WRITER
-from tests.audit.test_archive import segment as archived
+from tests.audit.journal.test_archive import WRITER
+from tests.audit.journal.test_archive import segment as archived
 from tests.postgres import Database
 
 DAY = 86_400

@@ -23,11 +23,11 @@ from proxy.audit.event import (
     new_id,
     stage,
 )
-from proxy.audit.indexer import Indexer
+from proxy.audit.index.indexer import Indexer
+from proxy.audit.index.sqlite import SqliteIndex
+from proxy.audit.index.store import Page
+from proxy.audit.journal.writer import JournalWriter
 from proxy.audit.port import JournalUnavailableError
-from proxy.audit.sqlite import SqliteIndex
-from proxy.audit.store import Page
-from proxy.audit.writer import JournalWriter
 from proxy.cli.client import Client, Server, tls_context
 from proxy.cli.connection import of_data_dir
 from proxy.clock import SystemClock, rfc3339

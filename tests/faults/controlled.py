@@ -29,7 +29,7 @@ from typing import Any
 import uvloop
 
 from proxy import logs
-from proxy.audit.storage import FileStorage, SegmentFile
+from proxy.audit.journal.storage import FileStorage, SegmentFile
 from proxy.runtime.process import prepare
 from proxy.tasks import spawn
 from tests.faults import planted_process

@@ -27,10 +27,10 @@ from proxy.audit.event import (
     new_id,
     stage,
 )
-from proxy.audit.postgres import PostgresIndex
-from proxy.audit.postgresql.upgrade import upgrading
-from proxy.audit.shipping import Shipper
-from proxy.audit.writer import JournalWriter
+from proxy.audit.index.postgres import PostgresIndex
+from proxy.audit.index.postgresql.upgrade import upgrading
+from proxy.audit.index.shipping import Shipper
+from proxy.audit.journal.writer import JournalWriter
 from proxy.clock import SystemClock
 from proxy.metrics import Metrics
 from proxy.settings import Journal

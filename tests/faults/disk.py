@@ -1,6 +1,6 @@
 """A simulated disk: what a POSIX file system may do at its worst, every crash state in reach.
 
-Implements `proxy.audit.storage.Storage` in memory. What it assumes, and nothing more:
+Implements `proxy.audit.journal.storage.Storage` in memory. What it assumes, and nothing more:
 
 * A sector (512 bytes) is what it was at some moment since its page was last made durable, each
   sector for itself: unsynced writes are lost, reordered and torn. One write at a time may also be

@@ -28,7 +28,7 @@ import uvloop
 
 from proxy import logs
 from proxy.audit.event import SystemEvent, body, new_id
-from proxy.audit.writer import JournalWriter
+from proxy.audit.journal.writer import JournalWriter
 from proxy.clock import rfc3339
 from proxy.runtime.process import prepare
 from proxy.settings import Settings

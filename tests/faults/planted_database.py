@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import asyncpg
 
-from proxy.audit import postgres, tailing
-from proxy.audit.indexer import Indexer
-from proxy.audit.postgres import PostgresIndex
-from proxy.audit.rows import Row
-from proxy.audit.shipping import Shipper
-from proxy.audit.store import Position
-from proxy.audit.tailing import JournalTail
+from proxy.audit.index import postgres, tailing
+from proxy.audit.index.indexer import Indexer
+from proxy.audit.index.postgres import PostgresIndex
+from proxy.audit.index.rows import Row
+from proxy.audit.index.shipping import Shipper
+from proxy.audit.index.store import Position
+from proxy.audit.index.tailing import JournalTail
 from proxy.errors import UnavailableError
 from tests.faults import database
 from tests.faults.bug import Bug

@@ -4,12 +4,12 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-from proxy.audit import bookmark, journal, recovery
-from proxy.audit.journal import Batch, frame
-from proxy.audit.open_calls import OpenCalls
-from proxy.audit.recovery import Recovered
-from proxy.audit.segments import Segments
-from proxy.audit.writer import JournalWriter
+from proxy.audit.journal import bookmark, records, recovery
+from proxy.audit.journal.open_calls import OpenCalls
+from proxy.audit.journal.records import Batch, frame
+from proxy.audit.journal.recovery import Recovered
+from proxy.audit.journal.segments import Segments
+from proxy.audit.journal.writer import JournalWriter
 from tests.faults import crash_states, simulated_writer
 from tests.faults.bug import Bug
 from tests.faults.report import Report
@@ -41,7 +41,7 @@ _sound_header = Segments._header
 _sound_rewritten = recovery._rewritten
 _sound_recover = recovery.recover
 _sound_first_records = recovery.first_records
-_sound_sound = journal.sound
+_sound_sound = records.sound
 
 
 def _write_unsynced(self: Segments, present: Any, batch: Batch) -> None:
@@ -138,8 +138,8 @@ def _lines_count(data: bytes, position: int) -> int:
 
 def _all_but_the_last(data: bytes, position: int) -> int:
     end = position
-    while (following := journal.read_batch(data, end)) is not None:
-        if journal.read_batch(data, following.next) is None and end > position:
+    while (following := records.read_batch(data, end)) is not None:
+        if records.read_batch(data, following.next) is None and end > position:
             break
         end = following.next
     return end
@@ -159,7 +159,7 @@ def _synced_alone(self: Any, path: Any, data: bytes, end: int) -> None:
 
 
 def _torn_hides_all(data: bytes, position: int) -> int:
-    return position if journal.last_batch(data) is None else _sound_rewritten(data, position)
+    return position if records.last_batch(data) is None else _sound_rewritten(data, position)
 
 
 def _epoch_again(*args: Any) -> Recovered:
@@ -187,9 +187,9 @@ def _believed(data: bytes) -> Any:
     first, *lines = data.split(b"\n")[:-2] or [b""]
     try:
         head = bookmark._decode_head(first)
-    except journal.UNREADABLE:
+    except records.UNREADABLE:
         return None
-    name = journal.SegmentName(head.epoch, head.segment)
+    name = records.SegmentName(head.epoch, head.segment)
     return bookmark.Bookmark(head.writer, name, head.seq, head.sha256, lines)
 
 
@@ -322,7 +322,7 @@ BUGS: Final = [
     _bug(
         "checksum-not-checked",
         "A batch with a trailer counts, whatever stands before the trailer.",
-        (journal, "intact", lambda *_: True),
+        (records, "intact", lambda *_: True),
         (recovery, "intact", lambda *_: True),
     ),
     _bug(

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from proxy.audit.event import CloseReason, ResponseStatus, Stage, describe
+from proxy.audit.journal.watchdog import Watchdog
 from proxy.audit.port import JournalUnavailableError
-from proxy.audit.watchdog import Watchdog
 from proxy.gateway import forwarding
 from proxy.gateway.admission import Admission
 from proxy.gateway.exchange import Cleared, Identified, Intended

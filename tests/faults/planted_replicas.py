@@ -6,11 +6,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
-from proxy.audit import writer
-from proxy.audit.recovery import Recovered, first_records
+from proxy.audit.index.shipping import Shipper
+from proxy.audit.index.tailing import Step
+from proxy.audit.journal import writer
+from proxy.audit.journal.recovery import Recovered, first_records
 from proxy.audit.replication import ReplicatedJournal
-from proxy.audit.shipping import Shipper
-from proxy.audit.tailing import Step
 from proxy.runtime.sharing import Sharing
 from proxy.state.listening import Listening
 from proxy.state.watcher import SnapshotWatcher

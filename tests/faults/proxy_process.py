@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.audit.gate import JOURNAL, Gate, Level
-from proxy.audit.storage import Storage
-from proxy.audit.writer import JournalWriter
+from proxy.audit.journal.storage import Storage
+from proxy.audit.journal.writer import JournalWriter
 from proxy.clock import SystemClock
 from proxy.gateway.listener import DataPlane
 from proxy.metrics import Metrics

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from proxy.audit.segments import MisplacedFileError
-from proxy.audit.tailing import START
+from proxy.audit.index.tailing import START
+from proxy.audit.journal.segments import MisplacedFileError
 from tests.faults.disk import EIO, ENOSPC, CrashStates, Disk, Fault
 from tests.faults.simulated_calls import Calls
 from tests.faults.simulated_oracle import Reader, Violation

@@ -10,12 +10,12 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from proxy.audit import recovery
-from proxy.audit.bookmark import Bookmarks, bookmarks
-from proxy.audit.journal import Batch, CorruptJournalError, Seal, frame
-from proxy.audit.recovery import Recovered
-from proxy.audit.reserve import Reserve
-from proxy.audit.segments import Finished, Segments
+from proxy.audit.journal import recovery
+from proxy.audit.journal.bookmark import Bookmarks, bookmarks
+from proxy.audit.journal.records import Batch, CorruptJournalError, Seal, frame
+from proxy.audit.journal.recovery import Recovered
+from proxy.audit.journal.reserve import Reserve
+from proxy.audit.journal.segments import Finished, Segments
 from proxy.clock import ManualClock, rfc3339
 from tests.audit.journals import NOW
 from tests.faults.disk import Disk

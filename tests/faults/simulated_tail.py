@@ -6,8 +6,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
-from proxy.audit.store import Position
-from proxy.audit.tailing import START, JournalTail
+from proxy.audit.index.store import Position
+from proxy.audit.index.tailing import START, JournalTail
 from tests.faults.disk import Disk
 
 

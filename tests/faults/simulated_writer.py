@@ -16,10 +16,10 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from proxy.audit import recovery, writer
-from proxy.audit.journal import CorruptJournalError
+from proxy.audit.journal import recovery, writer
+from proxy.audit.journal.records import CorruptJournalError
+from proxy.audit.journal.writer import JournalWriter
 from proxy.audit.port import JournalUnavailableError
-from proxy.audit.writer import JournalWriter
 from proxy.clock import ManualClock
 from proxy.settings import Journal
 from tests.audit.journals import NOW

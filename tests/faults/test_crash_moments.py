@@ -7,9 +7,9 @@ from random import Random
 
 import pytest
 
-from proxy.audit.journal import Batch
-from proxy.audit.recovery import recover
-from proxy.audit.segments import MisplacedFileError
+from proxy.audit.journal.records import Batch
+from proxy.audit.journal.recovery import recover
+from proxy.audit.journal.segments import MisplacedFileError
 from tests.audit.journals import a_call, intent, outcome
 from tests.faults.crash_states import quiet
 from tests.faults.disk import EIO, ENOSPC, Disk, Fault

@@ -16,7 +16,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from proxy.audit.segments import MisplacedFileError
+from proxy.audit.journal.segments import MisplacedFileError
 from tests.faults.crash_states import quiet
 from tests.faults.disk import EIO, ENOSPC, Disk, Fault
 from tests.faults.simulated_calls import Calls

@@ -11,8 +11,8 @@ import pytest
 
 from proxy.audit.event import ResponseStatus, User
 from proxy.audit.gate import Gate, Level
+from proxy.audit.journal.writer import JournalWriter
 from proxy.audit.port import JournalUnavailableError
-from proxy.audit.writer import JournalWriter
 from proxy.authn.authenticate import Authenticated
 from proxy.clock import SystemClock
 from proxy.gateway.admission import Admission

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from proxy.audit import filesystem
 from proxy.audit.gate import Level
+from proxy.audit.journal import filesystem
 from proxy.clock import SystemClock
 from proxy.errors import SettingsError
 from proxy.metrics import Metrics

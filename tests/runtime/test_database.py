@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxy.audit.postgres import PostgresIndex
+from proxy.audit.index.postgres import PostgresIndex
 from proxy.errors import SettingsError, UnavailableError
 from proxy.runtime.database import open_index, status, upgrade
-from tests.audit.postgresql.databases import Ready, fill, ready_database, some_rows
+from tests.audit.index.postgresql.databases import Ready, fill, ready_database, some_rows
 from tests.postgres import Database, Postgres
 
 

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from proxy.audit import filesystem
+from proxy.audit.journal import filesystem
 from proxy.clock import ManualClock, SystemClock
 from proxy.data_dir import DataDir
 from proxy.runtime.diagnosis import Finding, Status, audit_state, diagnose

@@ -3,8 +3,8 @@
 import pytest
 
 from proxy.audit.gate import Level
-from proxy.audit.indexer import Indexer
-from proxy.audit.sqlite import SqliteIndex
+from proxy.audit.index.indexer import Indexer
+from proxy.audit.index.sqlite import SqliteIndex
 from proxy.clock import ManualClock, SystemClock
 from proxy.control.health import Check, Trouble
 from proxy.metrics import Metrics

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from proxy.audit.postgres import PostgresIndex
-from proxy.audit.query import Filter
-from proxy.audit.sqlite import SqliteIndex
-from proxy.audit.writer import JournalWriter
+from proxy.audit.index.postgres import PostgresIndex
+from proxy.audit.index.query import Filter
+from proxy.audit.index.sqlite import SqliteIndex
+from proxy.audit.journal.writer import JournalWriter
 from proxy.data_dir import DataDir
 from proxy.errors import KubewitnessError
 from proxy.runtime.rebuild import Compared, fill_and_compare, rebuild_sqlite
+from tests.audit.index.postgresql.databases import Ready, ready_database
 from tests.audit.journals import a_call, intent, outcome, settings
-from tests.audit.postgresql.databases import Ready, ready_database
 from tests.postgres import Postgres
 
 ALL = Filter(include_noise=True)

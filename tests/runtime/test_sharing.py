@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from proxy.audit.gate import Level
+from proxy.audit.index.query import Filter
 from proxy.audit.port import JournalUnavailableError
-from proxy.audit.query import Filter
 from proxy.clock import SystemClock
 from proxy.metrics import Metrics
 from proxy.runtime.core import MAIN_SLOT, Core, open_core
 from proxy.runtime.database import status
 from proxy.settings import Settings
 from proxy.tasks import cancel, spawn
+from tests.audit.index.postgresql.databases import Ready, ready_database
 from tests.audit.journals import a_call, intent, outcome
-from tests.audit.postgresql.databases import Ready, ready_database
 from tests.postgres import Postgres
 from tests.runtime.processes import initialised
 

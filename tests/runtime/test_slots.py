@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.audit.writer import JournalWriter
+from proxy.audit.journal.writer import JournalWriter
 from proxy.clock import SystemClock
 from proxy.data_dir import DataDir
 from proxy.runtime.slots import recover_unused, unsealed

@@ -1,0 +1,61 @@
+"""Blocks in the making: what each writer has added since its last full block.
+
+Whoever inserts rows asks here which blocks they complete, and inserts those in the same
+transaction. When that fails, what was collected is forgotten, and read from the index next time.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import Select, func, select
+
+from proxy.audit.index.blocks import BLOCK, Block, BlockBuilder, marker
+from proxy.audit.index.rows import Row
+from proxy.audit.index.schema import blocks, events
+
+Ask = Callable[[Select[Any]], Awaitable[Sequence[Any]]]
+"""All rows of a statement, from the index that is filled."""
+
+
+class Filling:
+    """The block in the making of each writer of one index."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._builders: dict[str, BlockBuilder] = {}
+
+    def forget(self, writer: str) -> None:
+        """What was collected is no longer so."""
+        self._builders.pop(writer, None)
+
+    @asynccontextmanager
+    async def adding(self, rows: Sequence[Row], writer: str) -> AsyncIterator[list[Block]]:
+        """Gives the blocks that are full with these rows; the body commits both."""
+        builder = self._builders.pop(writer, None)  # and back when it is committed
+        full: list[Block] = []
+        # Between our last rows and these, another process may have inserted some.
+        if builder is None or (rows and rows[0].seq > builder.following):
+            builder, full = await self._begin(writer)
+        full += await asyncio.to_thread(builder.add, rows)
+        yield full
+        self._builders[writer] = builder
+
+    async def _begin(self, writer: str) -> tuple[BlockBuilder, list[Block]]:
+        """Go on where the index ends: behind its last full block of `writer`."""
+        of_writer = select(func.max(blocks.c.first)).where(blocks.c.writer == writer)
+        last = (await self._ask(of_writer))[0][0]
+        full = [marker(writer)] if last is None else []
+        builder = BlockBuilder(writer, 0 if last is None else last + BLOCK)
+        seq = builder.first - 1
+        while rows := await self._after(writer, seq):
+            full += await asyncio.to_thread(builder.add, rows)
+            seq = rows[-1].seq
+        return builder, full
+
+    async def _after(self, writer: str, seq: int) -> list[Row]:
+        column = events.c
+        chosen = select(events).where(column.writer == writer, column.seq > seq)
+        found = await self._ask(chosen.order_by(column.writer, column.seq).limit(BLOCK))
+        return [Row._make(row) for row in found]

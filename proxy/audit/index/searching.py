@@ -1,0 +1,366 @@
+"""Finding events block by block, in order of time, without looking at more of them than needed.
+
+The postings of the blocks (`proxy.audit.index.blocks`) say where a filter may find something. Those
+events, and the newest ones, which are in no block yet, are compared with the filter itself.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple, TypeVar
+
+from sqlalchemy import and_, false, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from proxy.audit.index.blocks import (
+    BLOCK,
+    RUNS,
+    Field,
+    decode,
+    part_places,
+    parts_by_run,
+    run_times,
+    slice_name,
+    whole_runs,
+)
+from proxy.audit.index.grams import SLOTS_A_SLICE, WORD, places_with, wanted_slots
+from proxy.audit.index.narrowing import Need, needs
+from proxy.audit.index.numbers import among
+from proxy.audit.index.query import Cursor, Filter, parse
+from proxy.audit.index.rows import Row
+from proxy.audit.index.schema import blocks, events, postings, run_key, run_texts
+from proxy.audit.index.selects import Condition, finished, open_calls_at, page
+
+_FIRST_STEP: Final = 2
+_GROWTH: Final = 4
+_LONGEST_STEP: Final = 512
+"""Blocks looked at together; more each time, as long as not enough is found."""
+_FEW: Final = 500
+"""Places that are compared with the filter rather than narrowed down further."""
+_FEW_TEXTS: Final = 8
+"""Events of a run that are compared one by one rather than through the run's texts."""
+_MOST: Final = 4000
+"""Events that one statement is asked for."""
+_MANY: Final = 4
+"""From one in so many events on, all of a stretch are compared."""
+_EVERY_RUN: Final = (1 << RUNS) - 1
+_DAY: Final = 86_400_000_000
+"""µs."""
+_DAYS: Final = 7
+_OLDER: Final = -1
+"""What stands for all days but the newest ones that have open calls."""
+_ALWAYS: Final = 2**63 - 1
+
+T = TypeVar("T")
+
+
+class Span(NamedTuple):
+    """A block, and when its events were, µs since the epoch."""
+
+    number: int
+    writer: str
+    first: int
+    oldest: int
+    newest: int
+
+
+class Candidates(NamedTuple):
+    """Events of one run of a block among which the filter may find some."""
+
+    writer: str
+    run: int
+    """See `schema.run_key`."""
+    first: int
+    """Sequence of the run's first place."""
+    oldest: int
+    newest: int
+    part: int
+    """Their places in the run, as bits."""
+
+
+class Window(NamedTuple):
+    """Times that count, µs since the epoch, both inclusive."""
+
+    since: int
+    until: int
+
+    def meets(self, oldest: int, newest: int) -> bool:
+        """Whether any time from `oldest` to `newest` counts."""
+        return oldest <= self.until and newest >= self.since
+
+
+class Finder:
+    """One look for finished events, on a connection that sees one state of the index."""
+
+    def __init__(self, connection: AsyncConnection, given: Filter) -> None:
+        self._connection = connection
+        self._given = given
+        self._needs = needs(given)
+        self._text = parse(given).text
+        self._slots = wanted_slots(self._text) if self._text else []
+
+    async def page(self, limit: int, cursor: Cursor | None, *, oldest_first: bool) -> list[Row]:
+        """The first events behind `cursor`, in order, at most `limit`."""
+        found = _Found(limit, oldest_first=oldest_first)
+
+        async def look(where: Condition) -> None:
+            chosen = finished(self._given, *events.c).where(where)
+            statement = page(chosen, limit=limit, cursor=cursor, oldest_first=oldest_first)
+            found.add(Row._make(row) for row in await self._connection.execute(statement))
+
+        spans, tail = await self._spans()
+        await look(tail)
+        window = _window(self._given, cursor, oldest_first=oldest_first)
+        left = [span for span in spans if window.meets(span.oldest, span.newest)]
+        left.sort(key=found.age)
+        for step in _growing(left, _FIRST_STEP):
+            if found.enough_before(step[0]):
+                break
+            candidates = sorted(await self._candidates(step, window), key=found.age)
+            for few in _portions(candidates, limit * 2):
+                if found.enough_before(few[0]):
+                    break
+                if few := await self._with_text(few):
+                    await look(_where(few))
+        return found.rows
+
+    async def parts(self) -> AsyncIterator[Condition]:
+        """Conditions that no event meets twice, and every event that the filter finds meets."""
+        spans, tail = await self._spans()
+        yield tail
+        window = _window(self._given)
+        left = [span for span in spans if window.meets(span.oldest, span.newest)]
+        left.sort(key=lambda span: (span.writer, span.first))
+        if not self._text and len(self._needs) == 1:
+            if left:
+                yield _stretch(left)
+            return
+        for step in _growing(left, _LONGEST_STEP):
+            candidates = await self._candidates(step, window)
+            if sum(some.part.bit_count() for some in candidates) > len(step) * BLOCK // _MANY:
+                yield _stretch(step)
+                continue
+            for few in _portions(candidates, _MOST):
+                if few := await self._with_text(few):
+                    yield _where(few)
+
+    async def _spans(self) -> tuple[list[Span], Condition]:
+        """All blocks, and what is in none of them yet."""
+        column = blocks.c
+        statement = select(column.number, column.writer, column.first, column.oldest, column.newest)
+        spans = [Span._make(row) for row in await self._connection.execute(statement)]
+        ends: dict[str, int] = {}
+        for span in spans:
+            ends[span.writer] = max(ends.get(span.writer, 0), span.first + BLOCK)
+        tails = [
+            and_(events.c.writer == writer, events.c.seq >= end) for writer, end in ends.items()
+        ]
+        return [span for span in spans if span.first >= 0], or_(false(), *tails)
+
+    async def _candidates(self, spans: Sequence[Span], window: Window) -> list[Candidates]:
+        places = await self._places([span.number for span in spans])
+        statement = select(blocks.c.number, blocks.c.runs).where(among(blocks.c.number, [*places]))
+        times = {row.number: row.runs for row in await self._connection.execute(statement)}
+        found = []
+        for span in spans:
+            if span.number not in places:
+                continue
+            of_runs = run_times(times[span.number])
+            for run, first, part in parts_by_run(places[span.number]):
+                if window.meets(*of_runs[run]):
+                    key = run_key(span.number, run)
+                    found.append(
+                        Candidates(span.writer, key, span.first + first, *of_runs[run], part)
+                    )
+        return found
+
+    async def _places(self, numbers: list[int]) -> dict[int, int]:
+        """By block, the places that the postings leave; blocks without any are left out."""
+        left: dict[int, int] | None = None
+        for need in self._needs:
+            if left is not None and _few(left):
+                return left
+            left = _both(left, await self._posted(need, [*left] if left is not None else numbers))
+        if left is None or not self._slots or _few(left):
+            return left or {}
+        words = dict.fromkeys(left, _EVERY_RUN)
+        for slot in self._slots:
+            if not words:
+                break
+            found = await self._with_piece(slot, [*words])
+            words = {block: word & found.get(block, 0) for block, word in words.items()}
+            words = {block: word for block, word in words.items() if word}
+        return _both(left, {block: whole_runs(word) for block, word in words.items()})
+
+    async def _posted(self, need: Need, numbers: list[int]) -> dict[int, int]:
+        column = postings.c
+        either = [and_(column.value >= low, column.value < high) for low, high in need.ranges]
+        if need.exact:
+            either.append(column.value.in_(need.exact))
+        statement = select(column.block, column.bits).where(
+            among(column.block, numbers), column.field == int(need.field), or_(false(), *either)
+        )
+        found: defaultdict[int, int] = defaultdict(int)
+        for block, bits in await self._connection.execute(statement):
+            found[block] |= decode(bits)
+        return found
+
+    async def _with_piece(self, slot: int, numbers: list[int]) -> dict[int, int]:
+        column = postings.c
+        number, at = divmod(slot, SLOTS_A_SLICE)
+        word = func.substr(column.bits, at * WORD + 1, WORD)
+        statement = select(column.block, word).where(
+            among(column.block, numbers),
+            column.field == int(Field.PIECES),
+            column.value == slice_name(number),
+        )
+        found = await self._connection.execute(statement)
+        return {block: int.from_bytes(bits, "little") for block, bits in found}
+
+    async def _with_text(self, candidates: list[Candidates]) -> list[Candidates]:
+        """Only those in whose texts the free text stands."""
+        count = sum(one.part.bit_count() for one in candidates)
+        if not self._text or count <= _FEW_TEXTS * len(candidates):
+            return candidates
+        runs = [one.run for one in candidates]
+        statement = select(run_texts.c.run, run_texts.c.texts).where(among(run_texts.c.run, runs))
+        found = await self._connection.execute(statement)
+        places = {run: places_with(texts, self._text) for run, texts in found}
+        left = (one._replace(part=one.part & places.get(one.run, 0)) for one in candidates)
+        return [one for one in left if one.part]
+
+
+async def open_parts(connection: AsyncConnection, given: Filter) -> list[Condition]:
+    """Conditions that share out among them the latest events of open calls.
+
+    A join would leave it to a planner that does not know how few they are; so they are read
+    first, and asked for day by day, as a partitioned table likes it.
+    """
+    column = events.c
+    days: defaultdict[int, dict[str, list[tuple[int, int]]]] = defaultdict(dict)
+    for writer, seq, at in await connection.execute(open_calls_at(given)):
+        day = at // _DAY if at // _DAY in days or len(days) < _DAYS else _OLDER
+        days[day].setdefault(writer, []).append((seq, at))
+    return [
+        or_(
+            *(
+                and_(
+                    column.writer == writer,
+                    among(column.seq, [seq for seq, _ in some]),
+                    column.at.between(min(at for _, at in some), max(at for _, at in some)),
+                )
+                for writer, some in of_writer.items()
+            )
+        )
+        for of_writer in days.values()
+    ]
+
+
+class _Found:
+    """Rows found so far, in order, and when they are enough."""
+
+    def __init__(self, limit: int, *, oldest_first: bool) -> None:
+        self.rows: list[Row] = []
+        self._limit = limit
+        self._oldest_first = oldest_first
+
+    def age(self, of: Span | Candidates) -> int:
+        """Sorts what may hold the next rows first; rows in it are not before that."""
+        return of.oldest if self._oldest_first else -of.newest
+
+    def enough_before(self, of: Span | Candidates) -> bool:
+        """Whether nothing in `of`, nor in anything behind it, is wanted any more."""
+        if len(self.rows) < self._limit:
+            return False
+        last = self.rows[-1].at
+        return (last if self._oldest_first else -last) < self.age(of)
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Take more rows; those beyond the limit fall off."""
+        together = sorted([*self.rows, *rows], key=Cursor.of, reverse=not self._oldest_first)
+        self.rows = together[: self._limit]
+
+
+def _window(given: Filter, cursor: Cursor | None = None, *, oldest_first: bool = False) -> Window:
+    """The times that a filter leaves, behind `cursor`."""
+    since = given.since if given.since is not None else -_ALWAYS
+    until = given.until - 1 if given.until is not None else _ALWAYS
+    if cursor is not None and oldest_first:
+        since = max(since, cursor.at)
+    elif cursor is not None:
+        until = min(until, cursor.at)
+    return Window(since, until)
+
+
+def _growing(items: Sequence[T], first: int) -> Iterator[Sequence[T]]:
+    at, size = 0, first
+    while at < len(items):
+        yield items[at : at + size]
+        at, size = at + size, min(size * _GROWTH, _LONGEST_STEP)
+
+
+def _portions(candidates: Sequence[Candidates], first: int) -> Iterator[list[Candidates]]:
+    """Candidates in portions of about `first` events, and more each time."""
+    portion: list[Candidates] = []
+    count, size = 0, first
+    for some in candidates:
+        portion.append(some)
+        count += some.part.bit_count()
+        if count >= size:
+            yield portion
+            portion, count, size = [], 0, min(size * 2, _MOST)
+    if portion:
+        yield portion
+
+
+def _where(candidates: Iterable[Candidates]) -> Condition:
+    """Only these events."""
+    of_writer: defaultdict[str, list[Candidates]] = defaultdict(list)
+    for some in candidates:
+        of_writer[some.writer].append(some)
+    column = events.c
+    return or_(
+        *(
+            and_(
+                column.writer == writer,
+                among(
+                    column.seq,
+                    [one.first + place for one in some for place in part_places(one.part)],
+                ),
+                # Says nothing new, but names the partitions.
+                column.at.between(min(one.oldest for one in some), max(one.newest for one in some)),
+            )
+            for writer, some in of_writer.items()
+        )
+    )
+
+
+def _stretch(spans: Iterable[Span]) -> Condition:
+    """All events of these blocks, and of those between them of the same writers."""
+    of_writer: defaultdict[str, list[Span]] = defaultdict(list)
+    for span in spans:
+        of_writer[span.writer].append(span)
+    column = events.c
+    return or_(
+        *(
+            and_(
+                column.writer == writer,
+                column.seq >= min(span.first for span in some),
+                column.seq < max(span.first for span in some) + BLOCK,
+                column.at.between(
+                    min(span.oldest for span in some), max(span.newest for span in some)
+                ),
+            )
+            for writer, some in of_writer.items()
+        )
+    )
+
+
+def _few(places: dict[int, int]) -> bool:
+    return sum(bits.bit_count() for bits in places.values()) <= _FEW
+
+
+def _both(left: dict[int, int] | None, right: dict[int, int]) -> dict[int, int]:
+    if left is None:
+        return {block: bits for block, bits in right.items() if bits}
+    both = {block: bits & right.get(block, 0) for block, bits in left.items()}
+    return {block: bits for block, bits in both.items() if bits}

@@ -1,0 +1,1 @@
+"""The journal: records made durable in segment files, recovered, rescued, and read back."""

@@ -1,0 +1,47 @@
+"""Blocks in the making outlive failures and restarts: none is lost, none is made twice."""
+
+from pathlib import Path
+
+import pytest
+
+from proxy.audit.index.blocks import BLOCK
+from proxy.audit.index.filling import Filling
+from proxy.audit.index.rows import EVENT, Row
+from proxy.audit.index.sqlite import SqliteIndex
+from proxy.audit.index.store import Position
+
+
+def a_row(seq: int) -> Row:
+    return Row("w", seq, EVENT, f"id-{seq}", at=seq)
+
+
+async def test_what_was_not_committed_is_collected_again(tmp_path: Path) -> None:
+    index = await SqliteIndex.open(tmp_path / "index.db")
+    await index.insert([a_row(1)], "w", Position("s", 1, 1))
+    filling = Filling(index._all)
+
+    async def fail() -> None:
+        async with filling.adding([a_row(2), a_row(BLOCK)], "w") as full:
+            assert [block.first for block in full] == [0]
+            raise RuntimeError("not committed")
+
+    with pytest.raises(RuntimeError):
+        await fail()
+    async with filling.adding([a_row(2), a_row(BLOCK)], "w") as full:
+        assert [(block.first, block.oldest, block.newest) for block in full] == [(0, 1, 2)]
+    async with filling.adding([a_row(BLOCK), a_row(2 * BLOCK)], "w") as full:
+        assert [block.first for block in full] == [BLOCK]
+    await index.close()
+
+
+async def test_a_new_writer_is_marked_once(tmp_path: Path) -> None:
+    index = await SqliteIndex.open(tmp_path / "index.db")
+    filling = Filling(index._all)
+    async with filling.adding([a_row(1)], "w") as full:
+        assert [block.first for block in full] == [-BLOCK]
+    async with filling.adding([a_row(2)], "w") as full:
+        assert full == []
+    await index.insert([a_row(1), a_row(2)], "w", Position("s", 1, 2))
+    async with Filling(index._all).adding([a_row(3)], "w") as full:
+        assert full == []
+    await index.close()

@@ -1,0 +1,107 @@
+"""Searching looks at few events, and at each of them once.
+
+That it finds what a filter means is shown in test_reading.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from proxy.audit.index import selects
+from proxy.audit.index.blocks import BLOCK
+from proxy.audit.index.query import Filter
+from proxy.audit.index.rows import EVENT, Row
+from proxy.audit.index.schema import events
+from proxy.audit.index.searching import Finder
+from proxy.audit.index.sqlite import SqliteIndex
+from proxy.audit.index.store import Position
+
+BLOCKS = 40
+EACH = 300
+"""Events in a block."""
+
+
+def a_row(seq: int) -> Row:
+    user = "rare" if seq == 3 * BLOCK + 40 else f"user-{seq % 7}"
+    verb = "get" if seq % 7 else "delete"
+    uri = f"/api/v1/pods/pod-{seq % 5}" if user != "rare" else "/needle"
+    return Row("w", seq, EVENT, f"id-{seq}", at=seq, username=user, verb=verb, uri=uri)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("searching") / "index.db"
+
+    async def fill() -> None:
+        index = await SqliteIndex.open(path)
+        for first in range(0, BLOCKS * BLOCK, BLOCK):
+            rows = [a_row(first + 40 * number) for number in range(1, EACH)]
+            await index.insert(rows, "w", Position("s", 1, rows[-1].seq))
+        await index.close()
+
+    asyncio.run(fill())
+    return path
+
+
+@pytest.fixture
+async def engine(filled: Path) -> AsyncIterator[AsyncEngine]:
+    engine = create_async_engine(f"sqlite+aiosqlite:///{filled}")
+    yield engine
+    await engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("given", "found", "looks"),
+    [
+        (Filter(users=("nobody",)), 0, 12),
+        (Filter(users=("rare",)), 1, 22),
+        (Filter(text="NEEDLE"), 1, 40),
+        (Filter(text="nowhere"), 0, 40),
+        # Both are frequent, and never together.
+        (Filter(users=("user-1",), verbs=("delete",)), 0, 30),
+        (Filter(users=("user-1",), verbs=("get",)), 20, 8),
+        (Filter(), 20, 8),
+        (Filter(since=BLOCK, until=BLOCK + 1000), 20, 12),
+    ],
+)
+async def test_few_statements_answer(
+    engine: AsyncEngine, given: Filter, found: int, looks: int
+) -> None:
+    asked: list[str] = []
+
+    @event.listens_for(engine.sync_engine, "before_cursor_execute")
+    def _note(_c: object, _r: object, statement: str, *_: object) -> None:
+        asked.append(statement)
+
+    async with engine.connect() as connection:
+        rows = await Finder(connection, given).page(20, None, oldest_first=False)
+    assert len(rows) == found
+    assert len(asked) <= looks
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        Filter(),
+        Filter(users=("user-1",)),
+        Filter(users=("user*",)),
+        Filter(text="pod-3"),
+        Filter(text="needle"),
+        Filter(users=("rare",)),
+        Filter(since=7 * BLOCK, until=9 * BLOCK),
+    ],
+)
+async def test_parts_share_out_what_is_found(engine: AsyncEngine, given: Filter) -> None:
+    wanted = selects.finished(given, events.c.seq)
+    seen: set[int] = set()
+    async with engine.connect() as connection:
+        async for part in Finder(connection, given).parts():
+            found = (await connection.execute(wanted.where(part))).scalars().all()
+            assert seen.isdisjoint(found)
+            seen.update(found)
+        everything = set((await connection.execute(wanted)).scalars())
+    assert seen == everything != set()
