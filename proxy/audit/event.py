@@ -30,6 +30,10 @@ class Stage(StrEnum):
     PANIC = "Panic"
 
 
+WITHHELD: Final = "call.withheld"
+"""Action of the system event, under a call's own id, that says: the client was not told what the
+outcome before it says, because that was confirmed too late."""
+
 TERMINAL: Final = frozenset({Stage.RESPONSE_COMPLETE, Stage.PANIC})
 
 

@@ -159,7 +159,7 @@ def show_call(
         write(to_json(events) + "\n")
     elif form is Format.YAML:
         write(to_yaml(events))
-    elif events[-1].get("kind") == "Event":
+    elif any(event.get("kind") == "Event" for event in events):
         write(pages.page(events))
     else:
         write(to_yaml(events))

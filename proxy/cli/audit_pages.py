@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from proxy.audit.event import WITHHELD
 from proxy.cli.moments import local
 from proxy.cli.output import Column, visible
 
@@ -103,9 +104,9 @@ def size(count: int) -> str:
 
 
 def page(events: list[Mapping[str, Any]]) -> str:
-    """All events of one call as a page; the last one knows most."""
-    call = events[-1]
-    lines = [_headline(call), ""]
+    """All events of one call as a page; the last one of it knows most."""
+    call = next(event for event in reversed(events) if event.get("kind") == "Event")
+    lines = [_headline(call), *_corrections(events), ""]
     lines += _facts(_who_lines(call))
     lines += ["", "What", *_facts(_what_lines(call), indent=2)]
     lines += ["", "Events", *(_stage_line(event) for event in events)]
@@ -122,6 +123,19 @@ def _headline(call: Mapping[str, Any]) -> str:
     return visible(
         f"{who(call)}: {_text(call, 'verb')} {thing(call)}{inside}{where} → {status(call)}"
     )
+
+
+def _corrections(events: list[Mapping[str, Any]]) -> list[str]:
+    """What its client was told in truth, where the outcome was confirmed too late."""
+    found = []
+    for event in events:
+        if event.get("action") == WITHHELD:
+            detail = _part(event, "detail")
+            told = _number(detail, "answered")
+            instead = f"told {told} instead" if told else "cut off before the answer's end"
+            why = _text(detail, "cause")
+            found.append(visible(f"The client never got that answer; it was {instead}: {why}"))
+    return found
 
 
 def _who_lines(call: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -173,7 +187,9 @@ def _stage_line(event: Mapping[str, Any]) -> str:
     place = f"{_text(event, 'writer')} #{_number(event, 'seq')}" if event.get("seq") else ""
     when = local(_text(event, "stageTimestamp"))
     micros = _text(event, "stageTimestamp")[19:26]
-    return visible(f"  {when}{micros}  {_text(event, 'stage'):<17} {place}".rstrip())
+    return visible(
+        f"  {when}{micros}  {_text(event, 'stage') or _text(event, 'action'):<17} {place}".rstrip()
+    )
 
 
 def _facts(pairs: Iterable[tuple[str, Any]], indent: int = 0) -> list[str]:

@@ -184,6 +184,9 @@ class Pipeline:
         """The record failed: refuse, or cut what was already begun."""
         record = received.record
         self._observer.refused("journal")
+        if record.ended:
+            # It may be written yet, though nobody was told so.
+            self._correct(received, error)
         self._finish(received, CloseReason.RECORD_FAILED)
         if record.released:
             received.connection.abort()
@@ -215,6 +218,18 @@ class Pipeline:
             connection.reusable = False
         connection.write(head(code, headers) + (b"" if request.method == b"HEAD" else body))
         await connection.drained()
+
+    def _correct(self, received: Received, error: JournalUnavailableError) -> None:
+        record = received.record
+        try:
+            record.correct(0 if record.released else 503, error.message)
+        except JournalUnavailableError as failure:
+            _log.error(
+                "an outcome may be on record that its client was not told",
+                audit_id=record.call.audit_id,
+                recorded=record.status,
+                error=failure.message,
+            )
 
     def _finish(self, received: Received, reason: CloseReason) -> None:
         """Write the terminal event if there is none yet; the journal may be the one that failed."""

@@ -2,22 +2,28 @@
 
 Whatever way a call ends, `end` or `abandon` writes the terminal event, once. The description is
 encoded when the intent is written and does not change after that.
+
+An outcome whose confirmation comes too late is written all the same, and cannot be taken back: what
+the client was told instead is then a record of its own, under the same audit id (`correct`).
 """
 
 import asyncio
 from typing import Final
 
 from proxy.audit.event import (
+    WITHHELD,
     Call,
     CloseReason,
     Progress,
     ResponseStatus,
     Stage,
+    SystemEvent,
+    body,
     describe,
     stage,
 )
 from proxy.audit.port import Journal, JournalUnavailableError
-from proxy.clock import Clock
+from proxy.clock import Clock, rfc3339
 from proxy.kube.attributes import RequestInfo
 
 _MICROS: Final = 1_000_000
@@ -90,10 +96,10 @@ class CallRecord:
 
         Raises JournalUnavailableError when it, or the intent before it, is not durable.
         """
-        self.status = status
         await self._append(Stage.RESPONSE_STARTED, ResponseStatus(status))
         if self._intent is not None:
             await self._intent
+        self.status = status
         self.released = True
 
     async def end(self, status: ResponseStatus, reason: str = "") -> None:
@@ -131,6 +137,27 @@ class CallRecord:
             self._journal.post(self._encode(name, status))
         self.ended = True
         self._silence(self._intent)
+
+    def correct(self, answered: int, cause: str) -> None:
+        """Record that the client was not told what the terminal event says.
+
+        `answered` is the status it got instead, or 0 when its answer was cut before the end;
+        `cause` says why. Does nothing when the terminal event already says so. Raises
+        JournalUnavailableError when it cannot even be queued.
+        """
+        if not self.ended or self.status == answered:
+            return
+        now = self._clock.now()
+        event = SystemEvent(
+            event_id=self.call.audit_id,
+            stage_timestamp=rfc3339(now),
+            action=WITHHELD,
+            source_ips=self.call.source_ips,
+            target=self.call.audit_id,
+            outcome="failed",
+            detail={"recorded": self.status, "answered": answered, "cause": cause},
+        )
+        self._journal.post(body(event))
 
     def _end(self, name: Stage, status: ResponseStatus, reason: str) -> asyncio.Future[int] | None:
         if self.ended:

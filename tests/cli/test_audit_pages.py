@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.cli.audit_pages import COLUMNS, duration, row, size, status
+from proxy.cli.audit_pages import COLUMNS, duration, page, row, size, status
 from proxy.cli.output import table
 from proxy.clock import SystemClock, rfc3339
 
@@ -71,3 +71,21 @@ def test_duration(micros: int, said: str) -> None:
 @pytest.mark.parametrize(("count", "said"), [(0, "0 B"), (1536, "1.5 KiB"), (3 << 30, "3.0 GiB")])
 def test_size(count: int, said: str) -> None:
     assert size(count) == said
+
+
+def test_the_page_says_that_the_client_never_got_the_answer() -> None:
+    note = {
+        "kind": "SystemEvent", "action": "call.withheld", "auditID": "1", "seq": 3,
+        "stageTimestamp": "2020-02-29T21:00:01.000000Z",
+        "detail": {"recorded": 200, "answered": 503, "cause": "the disk hangs"},
+    }  # fmt: skip
+    events = [
+        CALL | {"kind": "Event", "seq": 2, "stageTimestamp": CALL["requestReceivedTimestamp"]},
+        note,
+    ]
+    said = page(events)
+    assert "→ 200" in said
+    assert "never got that answer; it was told 503 instead: the disk hangs" in said
+    assert "call.withheld" in said.splitlines()[-1]
+    note["detail"] = {"recorded": 200, "answered": 0, "cause": "the disk hangs"}
+    assert "cut off" in page(events)

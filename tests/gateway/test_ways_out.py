@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import pytest
 
+from proxy.audit.port import JournalUnavailableError
 from tests.gateway.world import Exchange, World, ok
 
 PODS = "/clusters/prod/api/v1/namespaces/default/pods"
@@ -110,3 +111,80 @@ async def test_a_fault_of_ours_is_recorded_as_a_panic(world: World) -> None:
     assert (outcome["stage"], outcome["closeReason"]) == ("Panic", "panic")
     assert outcome["responseStatus"]["code"] == 500
     assert world.requests == []
+
+
+async def _overdue(world: World, stage: str) -> None:
+    """Refuse whoever waits for the next record of `stage`, which is then written after all."""
+    journal = world.journal
+    while not any(record.get("stage") == stage for record, _ in journal.waiting):
+        journal.sync()
+        await asyncio.sleep(0.002)
+    journal.hold = False
+    for _, future in journal.waiting:
+        future.set_exception(JournalUnavailableError("the disk has not confirmed a record"))
+    await asyncio.sleep(0)
+    journal.sync()
+
+
+async def test_an_outcome_confirmed_too_late_is_followed_by_what_the_client_was_told(
+    world: World,
+) -> None:
+    world.journal.hold = True
+    overdue = asyncio.create_task(_overdue(world, "ResponseComplete"))
+    status, headers, _ = await world.get(PODS, method="POST", body=b"{}")
+    await overdue
+    assert status == 503
+    await world.until(lambda: len(world.journal.lines) == 3)
+    outcome, note = world.journal.lines[1:]
+    assert outcome["responseStatus"]["code"] == 200
+    assert (note["kind"], note["action"]) == ("SystemEvent", "call.withheld")
+    assert note["auditID"] == note["target"] == outcome["auditID"] == headers["audit-id"]
+    assert note["detail"] == {
+        "recorded": 200,
+        "answered": 503,
+        "cause": "the disk has not confirmed a record",
+    }
+
+
+async def test_an_answer_cut_before_its_end_is_on_record_as_cut(world: World) -> None:
+    async def handler(exchange: Exchange) -> None:
+        await exchange.answer(ok(LARGE))
+
+    world.handler = handler
+    world.journal.hold = True
+    overdue = asyncio.create_task(_overdue(world, "ResponseComplete"))
+    answer = await world.raw(f"GET {PODS} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    await overdue
+    assert len(answer) < len(LARGE)
+    await world.until(lambda: len(world.journal.lines) == 4)
+    note = world.journal.lines[3]
+    assert (note["action"], note["detail"]["answered"]) == ("call.withheld", 0)
+
+
+async def test_an_answer_that_never_began_does_not_end_with_the_clusters_status(
+    world: World,
+) -> None:
+    async def handler(exchange: Exchange) -> None:
+        await exchange.answer(ok(LARGE))
+
+    world.handler = handler
+    world.journal.hold = True
+    overdue = asyncio.create_task(_overdue(world, "ResponseStarted"))
+    status, _, _ = await world.get(PODS)
+    await overdue
+    assert status == 503
+    (outcome,) = await world.settled(1)
+    assert outcome["responseStatus"]["code"] == 503
+    assert outcome["closeReason"] == "record-failed"
+    assert world.journal.stages() == ["RequestReceived", "ResponseStarted", "ResponseComplete"]
+
+
+async def test_a_refusal_confirmed_too_late_is_corrected_too(world: World) -> None:
+    world.journal.hold = True
+    overdue = asyncio.create_task(_overdue(world, "ResponseComplete"))
+    status, _, _ = await world.get(PODS.replace("prod", "unknown"), user=None)
+    await overdue
+    assert status == 503
+    await world.until(lambda: len(world.journal.lines) == 3)
+    note = world.journal.lines[2]
+    assert note["detail"]["recorded"] in {401, 404}
