@@ -1,6 +1,7 @@
 """What a process sets up, and how it is asked to end."""
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -8,13 +9,16 @@ import sys
 
 import pytest
 
-from proxy.runtime.process import SWITCH_INTERVAL, Stop, prepare
+from proxy.runtime.process import SWITCH_INTERVAL, YOUNG, Stop, prepare
 
 
 @pytest.fixture
 def limits():
     switch, files = sys.getswitchinterval(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    thresholds = gc.get_threshold()
     yield files
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
     sys.setswitchinterval(switch)
     resource.setrlimit(resource.RLIMIT_NOFILE, files)
 
@@ -25,6 +29,8 @@ def test_prepare_raises_the_file_limit_and_lets_threads_in(limits):
     prepare()
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
     assert sys.getswitchinterval() == pytest.approx(SWITCH_INTERVAL)
+    assert gc.get_threshold()[0] == YOUNG
+    assert gc.get_freeze_count() > 0
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from proxy.audit.index.blocks import (
     slice_name,
     whole_runs,
 )
-from proxy.audit.index.grams import SLOTS_A_SLICE, WORD, places_with, wanted_slots
+from proxy.audit.index.grams import SLOTS_A_SLICE, WORD, Wanted, places_with, wanted_slots
 from proxy.audit.index.narrowing import Need, needs
 from proxy.audit.index.numbers import among
 from proxy.audit.index.query import Cursor, Filter, parse
@@ -183,10 +183,10 @@ class Finder:
         if left is None or not self._slots or _few(left):
             return left or {}
         words = dict.fromkeys(left, _EVERY_RUN)
-        for slot in self._slots:
+        for piece in self._slots:
             if not words:
                 break
-            found = await self._with_piece(slot, [*words])
+            found = await self._with_piece(piece, [*words])
             words = {block: word & found.get(block, 0) for block, word in words.items()}
             words = {block: word for block, word in words.items() if word}
         return _both(left, {block: whole_runs(word) for block, word in words.items()})
@@ -204,17 +204,17 @@ class Finder:
             found[block] |= decode(bits)
         return found
 
-    async def _with_piece(self, slot: int, numbers: list[int]) -> dict[int, int]:
+    async def _with_piece(self, piece: Wanted, numbers: list[int]) -> dict[int, int]:
         column = postings.c
-        number, at = divmod(slot, SLOTS_A_SLICE)
-        word = func.substr(column.bits, at * WORD + 1, WORD)
+        number, at = divmod(piece.slot, SLOTS_A_SLICE)
+        word = func.substr(column.bits, at * WORD + 1, piece.count * WORD)
         statement = select(column.block, word).where(
             among(column.block, numbers),
             column.field == int(Field.PIECES),
             column.value == slice_name(number),
         )
         found = await self._connection.execute(statement)
-        return {block: int.from_bytes(bits, "little") for block, bits in found}
+        return {block: _any_word(bits) for block, bits in found}
 
     async def _with_text(self, candidates: list[Candidates]) -> list[Candidates]:
         """Only those in whose texts the free text stands."""
@@ -353,6 +353,14 @@ def _stretch(spans: Iterable[Span]) -> Condition:
             for writer, some in of_writer.items()
         )
     )
+
+
+def _any_word(words: bytes) -> int:
+    """The runs that stand in any of some words."""
+    found = 0
+    for at in range(0, len(words), WORD):
+        found |= int.from_bytes(words[at : at + WORD], "little")
+    return found
 
 
 def _few(places: dict[int, int]) -> bool:
