@@ -40,9 +40,7 @@ def choose_metrics(settings: Settings) -> None:
     if settings.workers == 1:
         multiprocess.alone()
         return
-    directory = multiprocess.place(DataDir(settings.data_dir).run)
-    multiprocess.clear(directory)
-    multiprocess.share(directory)
+    multiprocess.share(multiprocess.place(DataDir(settings.data_dir).run))
 
 
 def say_started(started: "Started", settings: Settings) -> None:

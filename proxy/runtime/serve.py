@@ -106,6 +106,12 @@ class Server:
         self._stop = stop
         self._stack = stack
         self._shared = settings.workers > 1
+        self._shared_metrics = data.run / "metrics"
+        if self._shared:
+            self._shared_metrics = multiprocess.place(data.run)
+            # Only now: before we held the lock they could be those of a proxy that runs.
+            multiprocess.clear(self._shared_metrics)
+            stack.callback(multiprocess.discard, self._shared_metrics)
         self._metrics = Metrics()
         self._metrics.build.info({"version": __version__})
         self._essentials = Essentials()
@@ -123,10 +129,6 @@ class Server:
         )
         workers = settings.workers if self._shared else 0
         self._slots = [worker_slot(number + 1) for number in range(workers)]
-        self._shared_metrics = data.run / "metrics"
-        if self._shared:
-            self._shared_metrics = multiprocess.place(data.run)
-            stack.callback(multiprocess.discard, self._shared_metrics)
         self._fleet = Fleet(self._slots, self._settings, self._shared_metrics, clock)
 
     def _bound(self, address: str, setting: str, *, shared: bool = False) -> socket.socket:

@@ -14,6 +14,7 @@ import pytest
 from proxy.audit.gate import Level
 from proxy.clock import ManualClock
 from proxy.data_dir import DataDir
+from proxy.runtime import multiprocess
 from proxy.runtime.slots import unsealed
 from proxy.runtime.supervisor import SILENCE, Worker
 from proxy.settings import Settings
@@ -102,6 +103,19 @@ def test_a_worker_that_dies_is_replaced_on_its_slot(settings, served):
             ["journal.open", "journal.recover", "journal.close"],
         ]
     )
+
+
+def test_a_second_serve_on_the_directory_leaves_the_metrics_of_the_first(settings, served, start):
+    values = multiprocess.place(DataDir(settings.data_dir).run)
+    before = {path.name for path in values.glob("*.db")}
+    assert before
+    second = start(
+        *("serve", "--data-dir", str(settings.data_dir), "--workers", "2"),
+        *("--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--metrics", "127.0.0.1:0"),
+    )
+    assert second.end() == 5
+    assert "in use by a running" in second.output
+    assert before <= {path.name for path in values.glob("*.db")}
 
 
 def test_workers_end_when_their_parent_is_killed_and_the_next_one_starts(settings, served, start):
