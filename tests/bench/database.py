@@ -8,37 +8,35 @@ statement below `explain/`. PostgreSQL is the one the tests bring, with fsync on
 import argparse
 import asyncio
 import json
-import multiprocessing
 import os
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from proxy.audit.index.indexer import Indexer
 from proxy.audit.index.postgres import PostgresIndex
 from proxy.audit.index.postgresql.upgrade import upgrading
 from proxy.audit.index.query import Cursor, Filter
 from proxy.audit.index.reading import Reader
-from proxy.audit.index.rows import Row, row
+from proxy.audit.index.shipping import Shipper
 from proxy.audit.index.sqlite import SqliteIndex
 from proxy.audit.index.store import Position
+from proxy.clock import SystemClock
+from proxy.metrics import Metrics
 from proxy.runtime.process import prepare
-from tests.bench import machine
+from tests.bench import journal, machine
 from tests.bench.explaining import listening, plans
-from tests.bench.generate_events import EVENTS_A_CALL, lines
 from tests.bench.queries import CASES, MIDDLE
 from tests.postgres import Postgres
 
 HERE = Path(__file__).parent
-BATCH = 4096
-"""Events inserted together: about what the indexer reads at a time."""
 STRETCH = 250_000
 """Events of which a rate is told."""
 LIMIT = 100
@@ -46,7 +44,6 @@ ROUNDS = 15
 """Searches of each kind, unless told otherwise."""
 TARGET_RATE = 20_000
 TARGET_MS = 200.0
-WRITER = "bench-0"
 
 
 @dataclass
@@ -56,7 +53,7 @@ class Filled:
     database: str
     events: int
     seconds: float
-    """Reading lines into rows and inserting those; not the making of the lines."""
+    """Of draining a journal into the database, with all that the indexer checks on the way."""
     cpu: float
     """CPU seconds of our process meanwhile."""
     size: int
@@ -79,67 +76,68 @@ class Searched:
     """Milliseconds of our CPU for one, at the median: what is left when others are in the way."""
 
 
-def _generate(receiver: Connection, pipe: Connection, calls: int) -> None:
-    """In a process of its own: lines, as a journal would have them."""
-    receiver.close()  # else we would wait for ever for a reader that is gone
-    batch: list[bytes] = []
-    for line in lines(calls):
-        batch.append(line)
-        if len(batch) == BATCH:
-            pipe.send_bytes(b"\n".join(batch))
-            batch = []
-    if batch:
-        pipe.send_bytes(b"\n".join(batch))
-    pipe.send_bytes(b"")
+def _drainer(index: Any, journals: Path) -> Indexer:
+    clock, metrics = SystemClock(), Metrics()
+    if isinstance(index, PostgresIndex):
+        return Shipper(journals, index, clock=clock, metrics=metrics)
+    return Indexer(journals, index, clock=clock, metrics=metrics)
 
 
-def _received(events: int) -> Iterator[list[bytes]]:
-    """Lines in batches."""
-    receiver, sender = multiprocessing.Pipe(duplex=False)
-    making = multiprocessing.Process(
-        target=_generate, args=(receiver, sender, int(events / EVENTS_A_CALL)), daemon=True
-    )
-    making.start()
-    try:
-        while data := receiver.recv_bytes():
-            yield data.split(b"\n")
-    finally:
-        making.kill()
-        making.join()
+class _Stretches:
+    """What an index has committed, and how fast, stretch by stretch; waiting does not count."""
+
+    def __init__(self, index: Any, name: str, done: Filled) -> None:
+        self._name = name
+        self._done = done
+        self._told, self._of_stretch = 0, 0.0
+        self._at = time.perf_counter()
+        self.loads: list[float] = []
+        insert = index.insert
+
+        async def noted(rows: Any, writer: str, position: Position) -> None:
+            await insert(rows, writer, position)
+            self.add(len(rows))
+
+        index.insert = noted
+
+    def begin(self) -> None:
+        """Time counts from here."""
+        self._at = time.perf_counter()
+
+    def add(self, events: int) -> None:
+        """So many more are in."""
+        now = time.perf_counter()
+        self._done.seconds += now - self._at
+        self._of_stretch += now - self._at
+        self._at = now
+        self._done.events += events
+        if self._done.events - self._told >= STRETCH:
+            rate = round((self._done.events - self._told) / self._of_stretch)
+            self._done.rates.append(rate)
+            self._told, self._of_stretch = self._done.events, 0.0
+            self.loads.append(os.getloadavg()[0])
+            print(f"{self._name:11} {self._told:12,} events {rate:8,}/s", flush=True)
 
 
-def _rows(batch: list[bytes], first: int) -> list[Row]:
-    return [row(WRITER, seq, line) for seq, line in enumerate(batch, first)]
-
-
-async def fill(index: Any, name: str, events: int, size: Any) -> Filled:
-    """Insert about so many events; `size` tells the bytes on disk."""
+async def fill(index: Any, name: str, events: int, size: Any, place: Path) -> Filled:
+    """Drain a journal of about so many events; `size` tells the bytes on disk."""
     done = Filled(name, 0, 0.0, 0.0, 0)
-    of_stretch, told = 0.0, 0
-    loads: list[float] = []
-    rows: list[Row] = []
-    # As the indexer does: the next lines become rows while the last are inserted.
-    for batch in chain(_received(events), [[]]):
-        began, cpu = time.perf_counter(), time.process_time()
-        last = done.events + len(rows)
-        reading = asyncio.to_thread(_rows, batch, last + 1)
-        if rows:
-            inserting = index.insert(rows, WRITER, Position("bench", last, last))
-            rows, _ = await asyncio.gather(reading, inserting)
-        else:
-            rows = await reading
-        done.events = last
-        spent = time.perf_counter() - began
-        done.cpu += time.process_time() - cpu
-        done.seconds += spent
-        of_stretch += spent
-        if done.events - told >= STRETCH:
-            done.rates.append(round((done.events - told) / of_stretch))
-            of_stretch, told = 0.0, done.events
-            loads.append(os.getloadavg()[0])
-            print(f"{name:11} {told:12,} events {done.rates[-1]:8,}/s", flush=True)
+    journals = place / "journal"
+    stretches = _Stretches(index, name, done)
+    drainer = _drainer(index, journals)
+    with journal.growing(journals, events):
+        whole = False
+        while not whole:
+            whole = journal.is_whole(journals)
+            cpu = time.process_time()
+            stretches.begin()
+            if await drainer.catch_up():
+                done.cpu += time.process_time() - cpu
+            elif not whole:
+                await asyncio.sleep(0.5)
+    del index.insert
     done.rates = done.rates or [round(done.events / done.seconds)]
-    done.load = statistics.mean(loads or [os.getloadavg()[0]])
+    done.load = statistics.mean(stretches.loads or [os.getloadavg()[0]])
     done.size = size()
     return done
 
@@ -232,7 +230,7 @@ async def one(name: str, opened: Any, place: Path, events: int, rounds: int) -> 
         if note.exists():
             filled = Filled(**json.loads(note.read_text(encoding="utf-8"))["filled"])
         else:
-            filled = await fill(index, name, events, size)
+            filled = await fill(index, name, events, size, place)
         searched = await measure(index, filled, rounds)
         known = {"filled": asdict(filled), "searched": [asdict(case) for case in searched]}
         note.write_text(json.dumps(known), encoding="utf-8")
@@ -312,10 +310,11 @@ def render(results: Sequence[tuple[Filled, list[Searched]]]) -> str:
     text = [
         "# Benchmark of the index",
         "",
-        "Written by `python -m tests.bench database`; do not edit. Filling is reading journal lines",
-        f"into rows and inserting those, {BATCH:,} at a time, by one process, while another makes the",
-        f"lines. Searching is one page of {LIMIT} calls through the index's own interface: the first,",
-        "and one in the middle of 90 days, in milliseconds. Plans are in `explain/`.",
+        "Written by `python -m tests.bench database`; do not edit. Filling is the indexer (shipper)",
+        "draining a journal on the disk in one process, on SQLite while another process, behind it in",
+        f"priority, still writes that journal. Searching is one page of {LIMIT} calls through the",
+        "index's own interface: the first, and one in the middle of 90 days, in milliseconds. Plans",
+        "are in `explain/`.",
         "",
         f"* Date: {day}",
         f"* Machine: {machine.describe()}",

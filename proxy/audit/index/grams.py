@@ -36,7 +36,7 @@ class Wanted(NamedTuple):
     """Slots side by side, one of which a run must have."""
 
     slot: int
-    count: int
+    width: int
 
 
 def _scatter(seed: int, most: int) -> tuple[int, ...]:

@@ -207,7 +207,7 @@ class Finder:
     async def _with_piece(self, piece: Wanted, numbers: list[int]) -> dict[int, int]:
         column = postings.c
         number, at = divmod(piece.slot, SLOTS_A_SLICE)
-        word = func.substr(column.bits, at * WORD + 1, piece.count * WORD)
+        word = func.substr(column.bits, at * WORD + 1, piece.width * WORD)
         statement = select(column.block, word).where(
             among(column.block, numbers),
             column.field == int(Field.PIECES),

@@ -25,8 +25,8 @@ def test_a_part_of_any_text_has_slots_that_its_run_has(
     begin = data.draw(st.integers(0, len(text)))
     part = text[begin : data.draw(st.integers(begin, len(text)))]
     has = slots_of(events)
-    for slot, count in wanted_slots(part):
-        assert has & set(range(slot, slot + count))
+    for slot, width in wanted_slots(part):
+        assert has & set(range(slot, slot + width))
 
 
 @given(events=EVENTS, text=TEXT.filter(bool))
