@@ -172,12 +172,12 @@ def _values(rows: Sequence[Row], full: Sequence[Block], last: int) -> list[tuple
     ]
 
 
-def _plain(row: Row) -> list[object]:
-    """The row as the driver binds it fastest: an exact list, and no bool."""
+def _plain(row: Row) -> tuple[object, ...]:
+    """The row as the driver binds it fastest: an exact tuple, and no bool."""
     values = list(row)
     values[_TERMINAL] = int(row.terminal)
     values[_NOISE] = int(row.noise)
-    return values
+    return tuple(values)
 
 
 def _engine(path: Path, pragmas: Iterable[str], *, pool_size: int) -> AsyncEngine:
