@@ -18,7 +18,7 @@ NOTICED_AFTER = 0.05
 """Seconds; a read may be under way while its intent is on the way to the disk, but no later one."""
 HEALED_WITHIN = 1.0
 CI = 40
-RELEASE = 10_000
+RELEASE = 2_000
 _FAULTS = [
     (["sync", "create"], errno.EIO),
     (["write", "create"], errno.EIO),
