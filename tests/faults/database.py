@@ -12,7 +12,7 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,8 +23,18 @@ from tests.faults.database_site import Site, site
 from tests.faults.fault_proxy import Mode
 from tests.faults.report import Report
 
-_SHARE: Final = 0.4
+_SHARE: Final = 0.6
 """Of all COMMITs that are cut: some steps get through at once, some only at the third attempt."""
+_OTHERS: Final = 0.5
+"""Chance, each tenth of a second, that a connection is cut in the middle of anything else."""
+_MUCH: Final = 60
+"""Calls that the first writer journals at once, at most: enough to fill blocks in a long run."""
+_LITTLE: Final = 3
+"""The same of the other writers: what a reconnect reads again stays short."""
+_STREAMS: Final = 3
+"""Writers while the server is stopped."""
+_STARTS: Final = {"recovery_init_sync_method": "syncfs"}
+"""A start after a crash syncs every file of the server; this does it with one call."""
 _HOUR: Final = 3_600
 DRAIN: Final = 20_000
 """Events a second with which an outage must be made up for."""
@@ -38,6 +48,8 @@ class Size:
     stops: int
     calls: int
     """Journaled while the database is away."""
+    writers: int
+    """That ship at the same time, each its own journal, where connections are cut."""
     seconds: float
     """Each rig stops early after so long; the counts say how far it came."""
     level: float = 20.0
@@ -46,25 +58,29 @@ class Size:
     """Whether the drain must reach its figure."""
 
 
-CI = Size(cuts=100, stops=15, calls=20_000, seconds=25)
+CI = Size(cuts=150, stops=25, calls=20_000, writers=8, seconds=25)
 RELEASE = Size(
-    cuts=10_000, stops=1_000, calls=1_000 * _HOUR, seconds=3 * _HOUR, level=120, fast=True
+    *(10_000, 1_000, 1_000 * _HOUR),
+    writers=16,
+    seconds=3 * _HOUR,
+    level=120,
+    fast=True,
 )
 
 
 async def commit_cuts(size: Size = CI, seed: int | None = None) -> Report:
     """Connections are cut at their COMMIT, and now and then in the middle of anything else."""
     report = _report("database: cuts at COMMIT", seed)
-    async with _rig(report, size) as here:
+    async with _rig(report, size, size.writers) as here:
         here.proxy.cut_commits(_SHARE)
-        began = time.monotonic()
+        began, others = time.monotonic(), 0
         async with _load(here):
             while _cuts(here) < size.cuts and time.monotonic() - began < size.seconds:
                 await asyncio.sleep(here.chance.uniform(0.0, 0.2))
-                if here.chance.random() < 0.1:
-                    report.counts["other cuts"] = (
-                        int(report.counts.get("other cuts", 0)) + here.proxy.cut()
-                    )
+                if here.chance.random() < _OTHERS:
+                    others += here.proxy.cut(1)
+        report.counts["other cuts"] = others
+        report.counts["cuts/s"] = round(_cuts(here) / (time.monotonic() - began), 1)
         here.proxy.at_commits(lambda _: None)
         report.counts |= {f"cut {kind}": count for kind, count in sorted(here.proxy.counts.items())}
         report.counts["cuts"] = _cuts(here)
@@ -74,36 +90,40 @@ async def commit_cuts(size: Size = CI, seed: int | None = None) -> Report:
 async def immediate_stops(size: Size = CI, seed: int | None = None) -> Report:
     """The server is stopped at once, or killed whole, while records stream; and started again."""
     report = _report("database: immediate stops", seed)
-    async with _rig(report, size) as here:
+    async with _rig(report, size, _STREAMS, settings=_STARTS) as here:
         began = time.monotonic()
         stops = 0
         async with _load(here):
             while stops < size.stops and time.monotonic() - began < size.seconds:
                 await here.progress(5)
                 await asyncio.sleep(here.chance.uniform(0.0, 0.06))
-                # Nobody may bring back what is lost before we have looked.
-                await here.proxy.set_mode(Mode.REFUSE)
-                promised = here.acknowledged
-                end = here.server.kill if stops % 2 else lambda: here.server.stop("immediate")
-                await asyncio.to_thread(end)
-                await asyncio.to_thread(here.server.start)
-                stops += 1
-                if (kept := await here.highest()) < promised:
-                    report.violations.append(
-                        f"{promised - kept} records that were called committed are gone"
-                    )
+                if not await _stop_once(here, report, kill=stops % 2 == 1):
                     break
-                await here.proxy.set_mode(Mode.PASS)
-        await here.proxy.set_mode(Mode.PASS)
+                stops += 1
         report.counts["stops"] = stops
         report.counts["seconds a stop"] = round((time.monotonic() - began) / max(stops, 1), 3)
     return report
 
 
+async def _stop_once(here: Site, report: Report, *, kill: bool) -> bool:
+    """End the server in the middle and start it; whether it has all it said it committed."""
+    # Nobody may bring back what is lost before we have looked.
+    await here.proxy.set_mode(Mode.REFUSE)
+    promised = here.acknowledged()
+    await asyncio.to_thread(here.server.kill if kill else lambda: here.server.stop("immediate"))
+    await asyncio.to_thread(here.server.start)
+    kept = await here.highest()
+    await here.proxy.set_mode(Mode.PASS)
+    lost = sum(max(0, seq - kept[writer]) for writer, seq in promised.items())
+    if lost:
+        report.violations.append(f"{lost} records that were called committed are gone")
+    return not lost
+
+
 async def outage(size: Size = CI, seed: int | None = None) -> Report:
     """The database is away while many calls are journaled; then it has to catch up."""
     report = _report("database: outage", seed)
-    async with _rig(report, size, direct=True) as here:
+    async with _rig(report, size, 1, direct=True) as here:
         await asyncio.to_thread(here.server.stop)
         began = time.monotonic()
         await _journal(here, size.calls)
@@ -112,24 +132,24 @@ async def outage(size: Size = CI, seed: int | None = None) -> Report:
         report.counts["lag at the end of the outage"] = lag = _lag(here)
         if lag < 2 * size.calls:
             report.violations.append(f"the lag is shown as {lag} of {2 * size.calls} records")
-        if not here.shipper.failure():
+        if not here.ship.shipper.failure():
             report.violations.append("nothing says that the database is away")
         await _drain(here, size, report)
     return report
 
 
 async def _drain(here: Site, size: Size, report: Report) -> None:
-    before = here.acknowledged
+    before = here.ship.acknowledged
     last = 2 * size.calls
     await asyncio.to_thread(here.server.start)
     began = time.monotonic()
     seen = [_lag(here)]
-    while here.acknowledged < last and time.monotonic() - began < size.seconds:
+    while here.ship.acknowledged < last and time.monotonic() - began < size.seconds:
         await asyncio.sleep(0.05)
         if (lag := _lag(here)) != seen[-1]:
             seen.append(lag)
     seconds = time.monotonic() - began
-    rate = (here.acknowledged - before) / seconds
+    rate = (here.ship.acknowledged - before) / seconds
     report.counts["drained records/s"] = round(rate)
     report.counts["drain seconds"] = round(seconds, 1)
     if any(later > earlier for earlier, later in itertools.pairwise(seen)):
@@ -142,44 +162,51 @@ async def restored_journal(size: Size = CI, seed: int | None = None) -> Report:
     """A journal restored from an older copy writes other records under the same sequences."""
     report = _report("database: restored journal", seed)
     async with site(report.seed) as here:
-        here.write(50)
-        await here.journal.close()
+        here.ship.write(50)
+        await here.ship.journal.close()
         older = here.data_dir / "older"
         shutil.copytree(here.data_dir / "journal", older)
-        await here.open_journal()
+        await here.ship.open_journal()
         await here.start()
-        here.write(50)
-        await here.journal.close()
+        here.ship.write(50)
+        await here.ship.journal.close()
         await here.level(report, size.level)
         await here.compare(report)
         await here.stop()
         shutil.rmtree(here.data_dir / "journal")
         older.rename(here.data_dir / "journal")
-        await here.open_journal()
-        here.write(80)
+        await here.ship.open_journal()
+        here.ship.write(80)
         await here.start()
         deadline = time.monotonic() + 5
-        while not here.shipper.failure() and time.monotonic() < deadline:
+        while not here.ship.shipper.failure() and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
-        report.counts["said"] = here.shipper.failure()[:60]
-        if "other records" not in here.shipper.failure():
+        report.counts["said"] = here.ship.shipper.failure()[:60]
+        if "other records" not in here.ship.shipper.failure():
             report.violations.append("a journal restored from an older copy is not noticed")
         await here.stop()
     return report
 
 
 @contextlib.asynccontextmanager
-async def _rig(report: Report, size: Size, *, direct: bool = False) -> AsyncIterator[Site]:
+async def _rig(
+    report: Report,
+    size: Size,
+    writers: int,
+    *,
+    direct: bool = False,
+    settings: Mapping[str, str] | None = None,
+) -> AsyncIterator[Site]:
     """A site that ships; afterwards the server is well and everything is compared."""
     began = time.monotonic()
     # Each failure that we bring about would be logged.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
-        async with site(report.seed) as here:
+        async with site(report.seed, writers, settings=settings) as here:
             await here.start(direct=direct)
             try:
                 yield here
-                await here.journal.close()
+                await here.close_journals()
                 if not report.violations:
                     await here.level(report, size.level)
                 await here.compare(report)
@@ -193,17 +220,15 @@ async def _rig(report: Report, size: Size, *, direct: bool = False) -> AsyncIter
 @contextlib.asynccontextmanager
 async def _load(here: Site) -> AsyncIterator[None]:
     """Records keep coming."""
-
-    async def write() -> None:
-        while True:
-            here.write(here.chance.randrange(1, 12))
-            await asyncio.sleep(0.004)
-
-    task = spawn(write(), name="load")
+    tasks = [
+        spawn(ship.load(_LITTLE if number else _MUCH), name=f"load {ship.slot}")
+        for number, ship in enumerate(here.ships)
+    ]
     try:
         yield
     finally:
-        await cancel(task)
+        for task in tasks:
+            await cancel(task)
 
 
 async def _journal(here: Site, calls: int) -> None:
@@ -211,10 +236,10 @@ async def _journal(here: Site, calls: int) -> None:
     left = calls
     while left:
         piece = min(left, 1_000)
-        here.write(piece - 1)
-        intent, outcome = here.calls.next()
-        here.journal.post(intent)
-        await here.journal.append(outcome)
+        here.ship.write(piece - 1)
+        intent, outcome = here.ship.calls.next()
+        here.ship.journal.post(intent)
+        await here.ship.journal.append(outcome)
         left -= piece
 
 
@@ -223,7 +248,7 @@ def _cuts(here: Site) -> int:
 
 
 def _lag(here: Site) -> int:
-    value = here.metrics.registry.get_sample_value("kubewitness_index_lag_records")
+    value = here.ship.metrics.registry.get_sample_value("kubewitness_index_lag_records")
     assert value is not None
     return int(value)
 

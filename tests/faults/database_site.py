@@ -1,197 +1,127 @@
-"""What the rigs of the database share: a server that can be hurt, a journal, and a shipper between.
+"""What the rigs of the database share: a server that can be hurt, and writers that ship to it.
 
-Journal, shipper and index are the product's own. The comparison is not: it reads the segments as
-text and the table as an administrator sees it.
+The comparison is not the product's: it reads the segments as text and the table as an
+administrator sees it.
 """
 
 import asyncio
+import functools
 import random
-import re
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
 
-from proxy.audit.event import (
-    Call,
-    ObjectRef,
-    Progress,
-    ResponseStatus,
-    Stage,
-    User,
-    describe,
-    new_id,
-    stage,
-)
-from proxy.audit.index.postgres import PostgresIndex
 from proxy.audit.index.postgresql.upgrade import upgrading
-from proxy.audit.index.shipping import Shipper
-from proxy.audit.journal.writer import JournalWriter
-from proxy.clock import SystemClock
-from proxy.metrics import Metrics
-from proxy.settings import Journal
-from proxy.tasks import cancel, spawn
+from tests.faults.database_ship import Ship
 from tests.faults.fault_proxy import FaultProxy
 from tests.faults.report import Report
 from tests.postgres import Database, Postgres
 
 _LOGIN: Final = "kw_rig"
-_LINE: Final = re.compile(rb'\{"seq":(\d+),')
+_BLOCK: Final = 16_384
+"""Sequences of a block; the first block of a writer is one before its first sequence."""
 _MOST: Final = 20
 """Violations that are kept of one kind: one broken batch can make thousands."""
 _QUIET: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
-def settings() -> Journal:
-    """Of a journal of a rig: small segments, no reserve."""
-    return Journal(segment_bytes=4 * 1024 * 1024, reserve_bytes=0, deadline=10.0)
-
-
-class Calls:
-    """Makes the two records of one call after another; ids differ, the rest does not."""
-
-    def __init__(self) -> None:
-        now = SystemClock.now()
-        self._id = new_id(now)
-        call = Call(
-            audit_id=self._id,
-            request_received_timestamp="2027-01-15T08:00:00.000000Z",
-            source_ips=("10.0.0.1",),
-            user=User("alice", groups=("dev",)),
-            verb="create",
-            http_method="POST",
-            request_uri="/api/v1/namespaces/shop/pods",
-            cluster="prod",
-            call_class="mutate",
-            object_ref=ObjectRef("pods", "shop", "web-0", "", "v1"),
-        )
-        self._intent = stage(describe(call), Stage.REQUEST_RECEIVED, now)
-        progress = Progress(ResponseStatus(201))
-        self._outcome = stage(describe(call), Stage.RESPONSE_COMPLETE, now, progress)
-        self.made = 0
-
-    def next(self) -> tuple[bytes, bytes]:
-        """Intent and outcome of another call."""
-        self.made += 1
-        known, fresh = self._id.encode(), f"{self._id[:-12]}{self.made:012x}".encode()
-        return self._intent.replace(known, fresh), self._outcome.replace(known, fresh)
-
-
 class Site:
     """Everything in one directory and one server. Made by `site`."""
 
-    def __init__(self, server: Postgres, proxy: FaultProxy, folder: Path, seed: int) -> None:
+    def __init__(
+        self, server: Postgres, proxy: FaultProxy, folder: Path, seed: int, writers: int
+    ) -> None:
         self.server = server
         self.proxy = proxy
         self.data_dir = folder
         self.chance = random.Random(seed)
-        self.metrics = Metrics()
-        self.calls = Calls()
-        self.acknowledged = 0
-        """The last sequence that the index said it has committed."""
-        self.journal: JournalWriter
-        self.shipper: Shipper
-        self._index: PostgresIndex
-        self._running: asyncio.Task[None] | None = None
+        self.ships = [Ship(folder, f"slot-{number}", self.chance) for number in range(writers)]
+
+    @property
+    def ship(self) -> Ship:
+        """The first writer; in some rigs the only one."""
+        return self.ships[0]
 
     async def prepare(self) -> None:
-        """Set the database up as `kubewitness db upgrade` does."""
+        """Set the database up as `kubewitness db upgrade` does, and open the journals."""
         self.database: Database = await asyncio.to_thread(self.server.create_database)
         await asyncio.to_thread(self.server.exec, f"CREATE ROLE {_LOGIN} LOGIN PASSWORD 'pw'")
         async with upgrading(self.database.url, [_LOGIN], lambda _: None):
             pass
-
-    async def open_journal(self) -> None:
-        """Begin writing, or go on."""
-        self.journal = await JournalWriter.open(
-            self.data_dir, "main", settings(), clock=SystemClock()
-        )
+        for ship in self.ships:
+            await ship.open_journal()
 
     async def start(self, *, direct: bool = False) -> None:
-        """Ship what the journal has and what comes, through the proxy or past it."""
+        """Ship what the journals have and what comes, through the proxy or past it."""
         url = self.database.login(_LOGIN, "pw")
-        self._index = await PostgresIndex.open(url if direct else self.proxy.url(url))
-        self.shipper = Shipper(
-            self.data_dir / "journal", self._index, clock=SystemClock(), metrics=self.metrics
-        )
-        # The rig has no time to wait as long after each failure.
-        self.shipper.retry, self.shipper.gather = 0.01, 0.0
-        self.shipper.on_indexed(self._indexed)
-        self.journal.on_durable(self.shipper.wake)
-        self._running = spawn(self.shipper.run(), name="shipper")
+        for ship in self.ships:
+            await ship.start(url if direct else self.proxy.url(url))
 
     async def stop(self) -> None:
         """Stop shipping."""
-        await cancel(self._running)
-        await self._index.close()
+        await asyncio.gather(*(ship.stop() for ship in self.ships))
 
-    def _indexed(self, writer: str, seq: int) -> None:
-        del writer
-        self.acknowledged = max(self.acknowledged, seq)
+    async def close_journals(self) -> None:
+        """Nothing more is written."""
+        await asyncio.gather(*(ship.journal.close() for ship in self.ships))
+
+    def acknowledged(self) -> dict[str, int]:
+        """By writer, the last sequence that the index said it has committed."""
+        return {ship.writer: ship.acknowledged for ship in self.ships}
 
     async def progress(self, seconds: float) -> None:
-        """Wait until the index has committed something more; so long at most."""
-        before, deadline = self.acknowledged, time.monotonic() + seconds
-        while self.acknowledged <= before and time.monotonic() < deadline:
+        """Wait until the index has committed more of some writer; so long at most."""
+        before, deadline = self.acknowledged(), time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if any(ship.acknowledged > before[ship.writer] for ship in self.ships):
+                return
             await asyncio.sleep(0.002)
 
-    def write(self, calls: int) -> None:
-        """Journal the records of so many calls."""
-        for _ in range(calls):
-            for record in self.calls.next():
-                self.journal.post(record)
-
-    async def level(self, report: Report, seconds: float) -> bool:
-        """Wait until the index says that it has the whole journal; a violation when it does not."""
-        last = max((seq for seq, _ in self.lines()), default=0)
-        deadline = time.monotonic() + seconds
-        while self.acknowledged < last:
-            if time.monotonic() > deadline:
-                report.violations.append(
-                    f"the index stands at {self.acknowledged} of {last} after {seconds:.0f} s:"
-                    f" {self.shipper.failure() or 'and says that all is well'}"
-                )
-                return False
-            await asyncio.sleep(0.02)
-        return True
-
-    def lines(self) -> Iterator[tuple[int, bytes]]:
-        """Every record of the journal, as text."""
-        for path in sorted((self.data_dir / "journal" / "main").glob("*.jsonl")):
-            with path.open("rb") as file:
-                for line in file:
-                    if found := _LINE.match(line):
-                        yield int(found[1]), line.rstrip(b"\n")
-
-    async def highest(self) -> int:
-        """The last sequence that the table has, asked past the proxy."""
+    async def highest(self) -> dict[str, int]:
+        """By writer, the last sequence that the table has, asked past the proxy."""
         connection = await asyncpg.connect(self.database.url)
         try:
-            found = await connection.fetchval("SELECT max(seq) FROM kubewitness.events")
-            return int(found or 0)
+            rows = await connection.fetch(
+                "SELECT w, (SELECT max(seq) FROM kubewitness.events WHERE writer = w)"
+                " FROM unnest($1::text[]) AS w",
+                [ship.writer for ship in self.ships],
+            )
+            return {writer: last or 0 for writer, last in rows}
         finally:
             await connection.close()
+
+    async def level(self, report: Report, seconds: float) -> None:
+        """Wait until the index says that it has all journals; a violation when it does not."""
+        await asyncio.gather(*(ship.level(report, seconds) for ship in self.ships))
 
     async def compare(self, report: Report) -> None:
         """The table against the journal: nothing lost, doubled, altered or out of order."""
         connection = await asyncpg.connect(self.database.url)
         try:
             async with connection.transaction():
-                await self._compare_lines(connection, report)
+                report.counts["records"] = 0
+                for ship in self.ships:
+                    last = await self._compare_lines(connection, ship, report)
+                    await self._compare_blocks(connection, ship, last, report)
                 await self._compare_calls(connection, report)
         finally:
             await connection.close()
 
-    async def _compare_lines(self, connection: Any, report: Report) -> None:
-        found = _Kinds(report)
-        expected = self.lines()
+    async def _compare_lines(self, connection: Any, ship: Ship, report: Report) -> int:
+        """Compares the records of one writer; returns the last sequence of the table."""
+        found = _Kinds(report, ship.slot)
+        expected = ship.lines()
         total, last, committed = 0, 0, None
         rows = connection.cursor(
-            "SELECT seq, line, recorded_at FROM kubewitness.events ORDER BY seq, at", prefetch=5000
+            "SELECT seq, line, recorded_at FROM kubewitness.events WHERE writer = $1"
+            " ORDER BY seq, at",
+            ship.writer,
+            prefetch=5000,
         )
         async for seq, line, recorded_at in rows:
             total += 1
@@ -212,7 +142,18 @@ class Site:
             committed = recorded_at
         for wanted, _ in expected:
             found.say("lost", f"sequence {wanted} is missing at the end")
-        report.counts["records"] = total
+        report.counts["records"] = int(report.counts["records"]) + total
+        return last
+
+    async def _compare_blocks(self, connection: Any, ship: Ship, last: int, report: Report) -> None:
+        """Each stretch of sequences that is full has its block, and no other has."""
+        found = await connection.fetch(
+            "SELECT first FROM kubewitness.blocks WHERE writer = $1 ORDER BY first", ship.writer
+        )
+        wanted = [-_BLOCK, *range(0, last + 2 - _BLOCK, _BLOCK)] if last else []
+        if [first for (first,) in found] != wanted:
+            report.violations.append(f"{ship.slot}: blocks of {found}, not of {wanted}")
+        report.counts["blocks"] = int(report.counts.get("blocks", 0)) + max(len(wanted) - 1, 0)
 
     async def _compare_calls(self, connection: Any, report: Report) -> None:
         """Calls that count as open are those without a terminal event."""
@@ -231,32 +172,35 @@ class Site:
 class _Kinds:
     """Adds violations to a report, not too many of a kind."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, slot: str) -> None:
         self._report = report
+        self._slot = slot
         self._said: dict[str, int] = {}
 
     def say(self, kind: str, text: str) -> None:
         self._said[kind] = self._said.get(kind, 0) + 1
-        self._report.counts[f"{kind} records"] = self._said[kind]
+        name = f"{kind} records"
+        self._report.counts[name] = int(self._report.counts.get(name, 0)) + 1
         if self._said[kind] <= _MOST:
-            self._report.violations.append(text)
+            self._report.violations.append(f"{self._slot}: {text}")
 
 
 @asynccontextmanager
-async def site(seed: int, version: int = 16) -> AsyncIterator[Site]:
-    """A server, a proxy before it, an open journal; everything is gone afterwards."""
-    server = await asyncio.to_thread(Postgres, version)
+async def site(
+    seed: int, writers: int = 1, *, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[Site]:
+    """A server, a proxy before it, open journals; everything is gone afterwards."""
+    server = await asyncio.to_thread(functools.partial(Postgres, settings=settings))
     try:
         await asyncio.to_thread(server.__enter__)
         with tempfile.TemporaryDirectory(prefix="database-rig-") as folder:
             async with FaultProxy(server.port, seed=seed) as proxy:
-                made = Site(server, proxy, Path(folder), seed)
+                made = Site(server, proxy, Path(folder), seed, writers)
                 await made.prepare()
-                await made.open_journal()
                 try:
                     yield made
                 finally:
-                    await made.journal.close()
+                    await made.close_journals()
     finally:
         with suppress(*_QUIET):
             await asyncio.to_thread(server.close)

@@ -114,9 +114,11 @@ class FaultProxy:
 
         self.at_commits(plan)
 
-    def cut(self) -> int:
-        """Reset every connection there is; how many there were."""
+    def cut(self, most: int | None = None) -> int:
+        """Reset every connection there is, or `most` of them by chance; how many it were."""
         links = list(self._links)
+        if most is not None:
+            links = self._random.sample(links, min(most, len(links)))
         for link in links:
             link.abort()
         return len(links)

@@ -22,7 +22,7 @@ from tests.faults import database
 from tests.faults.bug import Bug
 from tests.faults.report import Report
 
-_SMALL: Final = database.Size(cuts=15, stops=12, calls=2_000, seconds=8, level=4)
+_SMALL: Final = database.Size(cuts=60, stops=12, calls=2_000, writers=2, seconds=8, level=4)
 Rig = Callable[[database.Size, int | None], Awaitable[Report]]
 
 
