@@ -4,6 +4,9 @@
 verbs, classes, codes), never text a client can choose freely.
 """
 
+import math
+import warnings
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -143,9 +146,28 @@ class Metrics:
         )
         self.cluster_up = Gauge(
             "kubewitness_cluster_up",
-            "1 when the last look at the cluster succeeded.",
+            "1 when the cluster answered the proxy's own account last, twice a minute; 0 when not.",
             ["cluster"],
             multiprocess_mode="livemostrecent",
             registry=registry,
         )
+        self.cluster_certificate_expiry = Gauge(
+            "kubewitness_cluster_certificate_expiry_timestamp_seconds",
+            "When a cluster's certificate (server) or ours there (account) ends, if nobody renews it.",
+            ["cluster", "name"],
+            multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
         self.build = Info("kubewitness_build", "Version of the running proxy.", registry=registry)
+
+
+def forget(gauge: Gauge, *labels: str) -> None:
+    """Show no more of `gauge` for what is gone.
+
+    Values that processes share can only be overwritten: there it is left as NaN, which no
+    comparison of an alert is true for.
+    """
+    gauge.labels(*labels).set(math.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        gauge.remove(*labels)

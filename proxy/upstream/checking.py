@@ -3,27 +3,32 @@
 With `upstream.excess_permissions: refuse` a cluster is refused from the start until a look has
 shown that our account is minimal, and again as soon as one shows that it is not. A look that fails
 changes nothing: what was refused stays refused, what was allowed stays allowed.
+Between two looks the process that keeps the notes asks twice a minute whether the cluster answers.
 """
 
 import asyncio
+import math
 from typing import Final
 
 import structlog
+from prometheus_client import Gauge
 
 from proxy.clock import Clock
 from proxy.errors import KubewitnessError, NotFoundError
-from proxy.metrics import Metrics
+from proxy.metrics import Metrics, forget
 from proxy.settings import Upstream
 from proxy.state.repository import StateStore
-from proxy.state.snapshot import Snapshot
+from proxy.state.snapshot import ClusterRecord, Snapshot
 from proxy.state.watcher import SnapshotWatcher
 from proxy.tasks import cancel, spawn
 from proxy.upstream.cluster import Target
 from proxy.upstream.directory import ClusterDirectory
-from proxy.upstream.permissions import ClusterCheck, check
+from proxy.upstream.permissions import ClusterCheck, answers, check
 
 _RETRY_SECONDS: Final = 30.0
 """Until the next look at a cluster that did not answer."""
+_ANSWER_SECONDS: Final = 30.0
+"""Between two questions whether a cluster still answers."""
 _log = structlog.get_logger(__name__)
 
 
@@ -40,7 +45,10 @@ class PermissionChecker:
         metrics: Metrics,
         store: StateStore | None = None,
     ) -> None:
-        """With `store`, results are also written there as the cluster's note: one process does."""
+        """With `store`, results are also written there as the cluster's note, and measured.
+
+        One process does that; the metrics say whether clusters answer.
+        """
         self._directory = directory
         self._watcher = watcher
         self._settings = settings
@@ -48,7 +56,11 @@ class PermissionChecker:
         self._metrics = metrics
         self._store = store
         self._due: dict[str, float] = {}
-        """By cluster id: when (monotonic) to look next."""
+        """By cluster id: when (monotonic) to look or to ask next."""
+        self._full: dict[str, float] = {}
+        """By cluster id: when (monotonic) to look next at what our account may do."""
+        self._shown: dict[str, set[tuple[Gauge, tuple[str, ...]]]] = {}
+        """By cluster id: what the metrics show of it."""
         self._told: dict[str, str] = {}
         """By cluster id: what was logged last, so that it is logged once."""
         self._poked = asyncio.Event()
@@ -89,7 +101,9 @@ class PermissionChecker:
         records = [self._directory.record(name) for name in self._directory.names()]
         present = [record for record in records if record is not None]
         self._due = {item.id: self._due.get(item.id, now) for item in present}
+        self._full = {key: when for key, when in self._full.items() if key in self._due}
         self._told = {key: text for key, text in self._told.items() if key in self._due}
+        self._hide({item.id for item in present})
         due = [item.name for item in present if self._due[item.id] <= now]
         await asyncio.gather(*(self._look_at(name) for name in due))
 
@@ -97,10 +111,15 @@ class PermissionChecker:
         record, target = self._directory.record(name), self._directory.ready(name)
         if record is None:
             return
+        if self._full.get(record.id, -math.inf) > self._clock.monotonic():
+            up = await self._answers(name, record.id, target)
+            self._measure(record, target, up)
+            self._again(record.id, up)
+            return
         seen = await self._check(name, record.id, target)
-        wait = self._settings.check_interval if seen is not None else _RETRY_SECONDS
-        self._due[record.id] = self._clock.monotonic() + min(wait, self._settings.check_interval)
-        self._metrics.cluster_up.labels(name).set(seen is not None)
+        self._full[record.id] = self._clock.monotonic() + self._settings.check_interval
+        self._measure(record, target, seen is not None, seen)
+        self._again(record.id, seen is not None)
         if seen is None:
             return
         if self._settings.excess_permissions == "refuse":
@@ -122,6 +141,56 @@ class PermissionChecker:
         except KubewitnessError as error:
             self._tell(key, name, str(error))
             return None
+
+    async def _answers(self, name: str, key: str, target: Target | None) -> bool:
+        if target is None:
+            return False
+        try:
+            await answers(target)
+        except KubewitnessError as error:
+            self._tell(key, name, str(error))
+            return False
+        return True
+
+    def _again(self, key: str, up: bool) -> None:
+        """Say when to look at that cluster next."""
+        wait = self._settings.check_interval
+        if not up:
+            wait = min(wait, _RETRY_SECONDS)
+            # Whatever kept it from answering may also have changed what we may do there.
+            self._full.pop(key, None)
+        elif self._store is not None:
+            wait = min(wait, _ANSWER_SECONDS)
+        self._due[key] = self._clock.monotonic() + wait
+
+    def _measure(
+        self,
+        record: ClusterRecord,
+        target: Target | None,
+        up: bool,
+        seen: ClusterCheck | None = None,
+    ) -> None:
+        if self._store is None:
+            return
+        gauges = self._metrics
+        measured: dict[tuple[Gauge, tuple[str, ...]], float] = {}
+        measured[gauges.cluster_up, (record.name,)] = up
+        ends = {
+            "server": seen.certificate_expires if seen is not None else None,
+            "account": target.certificate_ends if target is not None else None,
+        }
+        for name, end in ends.items():
+            if end is not None:
+                measured[gauges.cluster_certificate_expiry, (record.name, name)] = end
+        for (gauge, labels), value in measured.items():
+            gauge.labels(*labels).set(value)
+        self._shown.setdefault(record.id, set()).update(measured)
+
+    def _hide(self, present: set[str]) -> None:
+        """Measure no more what is no cluster any more."""
+        for key in [key for key in self._shown if key not in present]:
+            for gauge, labels in self._shown.pop(key):
+                forget(gauge, *labels)
 
     def _tell(self, key: str, name: str, note: str) -> None:
         if note and self._told.get(key) != note:

@@ -37,6 +37,8 @@ class Target:
     Cheap: it returns what a background task keeps fresh."""
     unauthorized: Callable[[], None] = lambda: None
     """To be told that the cluster answered 401 to us: it looks for a newer credential."""
+    certificate_ends: float | None = None
+    """When our own client certificate there ends (seconds since the epoch), if nothing renews it."""
     refused: str = ""
     """Why calls must not be forwarded there now (excess permissions, unreadable credential)."""
 

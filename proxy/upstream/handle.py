@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 import structlog
+from cryptography import x509
 
 from proxy.clock import Clock
 from proxy.tasks import cancel, spawn
@@ -57,6 +58,7 @@ class TargetHandle:
             server_hostname=access.server_name,
             authorization=self._authorization,
             unauthorized=self.poke,
+            certificate_ends=_end(login),
         )
         """The cluster as it is now; ask again for each call."""
 
@@ -115,7 +117,7 @@ class TargetHandle:
         changed = login.certificate != self._login.certificate
         if changed or self.target.refused:
             tls = self._context(login) if changed else self.target.tls
-            self.target = replace(self.target, tls=tls, refused="")
+            self.target = replace(self.target, tls=tls, certificate_ends=_end(login), refused="")
         self._login = login
 
     def _failed(self, error: LoginError, failures: int) -> None:
@@ -140,6 +142,16 @@ class TargetHandle:
             certificate_pem=certificate,
             key_pem=key,
         )
+
+
+def _end(login: Login) -> float | None:
+    if login.certificate is None or login.expires is not None:
+        return None  # no certificate, or one that a plugin renews
+    try:
+        certificate = x509.load_pem_x509_certificate(login.certificate[0])
+    except ValueError:
+        return None  # TLS has said more about it already
+    return certificate.not_valid_after_utc.timestamp()
 
 
 async def load_target(

@@ -114,6 +114,15 @@ async def check(target: Target, *, clock: Clock) -> ClusterCheck:
         )
 
 
+async def answers(target: Target) -> None:
+    """Ask the cluster behind `target` one small question with our own account.
+
+    Raises ClusterUnreachableError when it does not answer or does not accept the account.
+    """
+    async with _Questions.to(target) as ask:
+        await ask.get("/version")
+
+
 async def _probed(ask: "_Questions", excess: list[str]) -> list[str]:
     """`excess` with what the probes add; "do everything" stands alone."""
     for phrase, attributes in _PROBES:
