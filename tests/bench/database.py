@@ -158,7 +158,7 @@ async def search(
             spent.append((time.process_time() - cpu) * 1000)
         times.append(some)
         found = found or len(page.rows)
-    with listening(index._engine) as asked:
+    with listening(index) as asked:
         await index.search(given, limit=LIMIT)
     result = Searched(title, found, times[0], times[1], statistics.median(spent))
     return result, await plans(index._engine, list(asked))

@@ -9,13 +9,20 @@ from typing import Any
 from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from proxy.audit.index.asking import ASKED
+from proxy.audit.index.reading import Reader
+
 Asked = list[tuple[str, Any]]
 
 
 @contextmanager
-def listening(engine: AsyncEngine) -> Iterator[Asked]:
-    """Notes every statement and its parameters."""
+def listening(index: Reader) -> Iterator[Asked]:
+    """Notes every statement of searches and its parameters."""
     asked: Asked = []
+    engine = index._engine
+    index._engine = engine.execution_options(
+        **{ASKED: lambda statement, parameters: asked.append((statement, parameters))}
+    )
 
     def note(_c: object, _r: object, statement: str, parameters: Any, *_: object) -> None:
         if statement.lstrip().startswith("SELECT"):
@@ -25,6 +32,7 @@ def listening(engine: AsyncEngine) -> Iterator[Asked]:
     try:
         yield asked
     finally:
+        index._engine = engine
         event.remove(engine.sync_engine, "before_cursor_execute", note)
 
 

@@ -286,15 +286,21 @@ def _bitmap(places: Iterable[int]) -> bytes:
 
 
 _RUN_BYTES: Final = RUN // 8
+_WORDS: Final = struct.Struct(f"<{BITMAP // 8}Q")
+_RUN_WORDS: Final = _RUN_BYTES // 8
 
 
 def parts_by_run(bits: int) -> Iterator[tuple[int, int, int]]:
     """(run, its first place, its part of the bits); runs without any are left out."""
     data = bits.to_bytes(BITMAP, "little")
-    for run in range(RUNS):
-        part = int.from_bytes(data[run * _RUN_BYTES : (run + 1) * _RUN_BYTES], "little")
-        if part:
-            yield run, run * RUN, part
+    for run in dict.fromkeys(
+        at // _RUN_WORDS for at, word in enumerate(_WORDS.unpack(data)) if word
+    ):
+        yield (
+            run,
+            run * RUN,
+            int.from_bytes(data[run * _RUN_BYTES : (run + 1) * _RUN_BYTES], "little"),
+        )
 
 
 def part_places(part: int) -> Iterator[int]:

@@ -4,13 +4,14 @@ What differs between them is how rows get in; each database has a module of its 
 """
 
 import heapq
+import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
-from asyncpg.exceptions import InternalClientError
+from asyncpg.exceptions import InterfaceError, InternalClientError, PostgresError
 from sqlalchemy import ColumnElement, Select, func, select, true
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -24,6 +25,16 @@ from proxy.audit.index.selects import Condition
 from proxy.audit.index.store import By, Page, Stats, Tally, Toucher
 from proxy.audit.resources import Resource
 from proxy.errors import UnavailableError
+
+_ERRORS: Final = (
+    SQLAlchemyError,
+    sqlite3.Error,
+    PostgresError,
+    InterfaceError,
+    InternalClientError,
+    OSError,
+)
+"""Of SQLAlchemy, and of the drivers where they are asked directly."""
 
 Narrow = Callable[[Select[Any]], Select[Any]]
 
@@ -197,7 +208,7 @@ async def translated() -> AsyncIterator[None]:
     """Errors of the database as UnavailableError."""
     try:
         yield
-    except (SQLAlchemyError, InternalClientError) as error:
+    except _ERRORS as error:
         cause = getattr(error, "orig", None) or error
         raise UnavailableError(
             f"the index cannot be read or written: {cause}",

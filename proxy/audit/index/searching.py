@@ -6,11 +6,12 @@ events, and the newest ones, which are in no block yet, are compared with the fi
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
-from sqlalchemy import and_, false, func, or_, select
+from sqlalchemy import and_, false, or_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from proxy.audit.index.asking import Asker
 from proxy.audit.index.blocks import (
     BLOCK,
     RUNS,
@@ -27,11 +28,11 @@ from proxy.audit.index.narrowing import Need, needs
 from proxy.audit.index.numbers import among
 from proxy.audit.index.query import Cursor, Filter, parse
 from proxy.audit.index.rows import Row
-from proxy.audit.index.schema import blocks, events, postings, run_key, run_texts
+from proxy.audit.index.schema import events, run_key
 from proxy.audit.index.selects import Condition, finished, open_calls_at, page
 
-_FIRST_STEP: Final = 2
-_GROWTH: Final = 4
+_FIRST_STEP: Final = 3
+_GROWTH: Final = 6
 _LONGEST_STEP: Final = 512
 """Blocks looked at together; more each time, as long as not enough is found."""
 _FEW: Final = 500
@@ -49,6 +50,14 @@ _DAYS: Final = 7
 _OLDER: Final = -1
 """What stands for all days but the newest ones that have open calls."""
 _ALWAYS: Final = 2**63 - 1
+_SPANS: Final = "SELECT number, writer, first, oldest, newest FROM blocks"
+_TIMES: Final = "SELECT number, runs FROM blocks WHERE number AMONG $1"
+_TEXTS: Final = "SELECT run, texts FROM run_texts WHERE run AMONG $1"
+_POSTED: Final = "SELECT block, bits FROM postings WHERE block AMONG $1 AND field = $2 AND "
+_PIECE: Final = (
+    "SELECT block, substr(bits, $4, $5) FROM postings"
+    " WHERE block AMONG $1 AND field = $2 AND value = $3"
+)
 
 T = TypeVar("T")
 
@@ -93,6 +102,7 @@ class Finder:
 
     def __init__(self, connection: AsyncConnection, given: Filter) -> None:
         self._connection = connection
+        self._ask = Asker(connection).ask
         self._given = given
         self._needs = needs(given)
         self._text = parse(given).text
@@ -145,9 +155,7 @@ class Finder:
 
     async def _spans(self) -> tuple[list[Span], Condition]:
         """All blocks, and what is in none of them yet."""
-        column = blocks.c
-        statement = select(column.number, column.writer, column.first, column.oldest, column.newest)
-        spans = [Span._make(row) for row in await self._connection.execute(statement)]
+        spans = [Span._make(row) for row in await self._ask(_SPANS)]
         ends: dict[str, int] = {}
         for span in spans:
             ends[span.writer] = max(ends.get(span.writer, 0), span.first + BLOCK)
@@ -158,8 +166,7 @@ class Finder:
 
     async def _candidates(self, spans: Sequence[Span], window: Window) -> list[Candidates]:
         places = await self._places([span.number for span in spans])
-        statement = select(blocks.c.number, blocks.c.runs).where(among(blocks.c.number, [*places]))
-        times = {row.number: row.runs for row in await self._connection.execute(statement)}
+        times = dict(await self._ask(_TIMES, [*places]))
         found = []
         for span in spans:
             if span.number not in places:
@@ -192,28 +199,16 @@ class Finder:
         return _both(left, {block: whole_runs(word) for block, word in words.items()})
 
     async def _posted(self, need: Need, numbers: list[int]) -> dict[int, int]:
-        column = postings.c
-        either = [and_(column.value >= low, column.value < high) for low, high in need.ranges]
-        if need.exact:
-            either.append(column.value.in_(need.exact))
-        statement = select(column.block, column.bits).where(
-            among(column.block, numbers), column.field == int(need.field), or_(false(), *either)
-        )
+        statement, values = _posted(need)
         found: defaultdict[int, int] = defaultdict(int)
-        for block, bits in await self._connection.execute(statement):
+        for block, bits in await self._ask(statement, numbers, int(need.field), *values):
             found[block] |= decode(bits)
         return found
 
     async def _with_piece(self, piece: Wanted, numbers: list[int]) -> dict[int, int]:
-        column = postings.c
         number, at = divmod(piece.slot, SLOTS_A_SLICE)
-        word = func.substr(column.bits, at * WORD + 1, piece.width * WORD)
-        statement = select(column.block, word).where(
-            among(column.block, numbers),
-            column.field == int(Field.PIECES),
-            column.value == slice_name(number),
-        )
-        found = await self._connection.execute(statement)
+        where = (slice_name(number), at * WORD + 1, piece.width * WORD)
+        found = await self._ask(_PIECE, numbers, int(Field.PIECES), *where)
         return {block: _any_word(bits) for block, bits in found}
 
     async def _with_text(self, candidates: list[Candidates]) -> list[Candidates]:
@@ -221,9 +216,7 @@ class Finder:
         count = sum(one.part.bit_count() for one in candidates)
         if not self._text or count <= _FEW_TEXTS * len(candidates):
             return candidates
-        runs = [one.run for one in candidates]
-        statement = select(run_texts.c.run, run_texts.c.texts).where(among(run_texts.c.run, runs))
-        found = await self._connection.execute(statement)
+        found = await self._ask(_TEXTS, [one.run for one in candidates])
         places = {run: places_with(texts, self._text) for run, texts in found}
         left = (one._replace(part=one.part & places.get(one.run, 0)) for one in candidates)
         return [one for one in left if one.part]
@@ -353,6 +346,25 @@ def _stretch(spans: Iterable[Span]) -> Condition:
             for writer, some in of_writer.items()
         )
     )
+
+
+def _posted(need: Need) -> tuple[str, list[Any]]:
+    """The statement for the postings of any one of a need's values, and those values.
+
+    A part for each range: so each of them is looked up, and not all values of the field.
+    """
+    values: list[Any] = []
+
+    def parameter(value: bytes) -> str:
+        values.append(value)
+        return f"${len(values) + 2}"  # behind the blocks and the field
+
+    either = [
+        f"value >= {parameter(low)} AND value < {parameter(high)}" for low, high in need.ranges
+    ]
+    if need.exact:
+        either.append(f"value IN ({', '.join(map(parameter, need.exact))})")
+    return " UNION ALL ".join(_POSTED + part for part in either or ["false"]), values
 
 
 def _any_word(words: bytes) -> int:

@@ -77,7 +77,8 @@ async def test_few_statements_answer(
     def _note(_c: object, _r: object, statement: str, *_: object) -> None:
         asked.append(statement)
 
-    async with engine.connect() as connection:
+    noting = engine.execution_options(asked=lambda statement, _: asked.append(statement))
+    async with noting.connect() as connection:
         rows = await Finder(connection, given).page(20, None, oldest_first=False)
     assert len(rows) == found
     assert len(asked) <= looks
