@@ -35,6 +35,10 @@ _HIGHEST_CODE: Final = 999
 _FEW: Final = 32
 """Places up to which a list of them is the shorter form, and read faster."""
 _WORTH_IT: Final = BITMAP // 8
+IPV4: Final = "0" * 20 + "f" * 4
+"""How IPv4 addresses begin, mapped into IPv6 (RFC 4291, 2.5.5.2)."""
+_IPV4_DIGITS: Final = 28
+_IPV6_DIGITS: Final = 12
 _LIST: Final = b"L"
 _PACKED: Final = b"Z"
 _PLAIN: Final = b"B"
@@ -63,6 +67,8 @@ class Field(IntEnum):
     KIND = 14
     PIECES = 15
     """Slices of `proxy.audit.index.grams`; no places."""
+    NETWORK = 16
+    """Of a source address, see `network_of`: a network's addresses are too many to look at each."""
 
 
 PLAIN: Final = {
@@ -119,6 +125,11 @@ def posted(value: str) -> bytes:
 def posted_code(code: int) -> bytes:
     """A status as postings have it: three digits sort as numbers do."""
     return b"%03d" % code
+
+
+def network_of(key: str) -> str:
+    """The first digits of an address (see `rows.source_key`): an IPv4 /16, an IPv6 /48."""
+    return key[:_IPV4_DIGITS] if key.startswith(IPV4) else key[:_IPV6_DIGITS]
 
 
 class BlockBuilder:
@@ -199,6 +210,7 @@ def _posted_columns(
     for name, field in PLAIN.items():
         yield field, columns[name], lambda value: (posted(value),)
     yield Field.GROUP, columns["user_groups"], _group_names
+    yield Field.NETWORK, columns["source_key"], lambda key: (posted(network_of(key)),)
     yield Field.CODE, columns["code"], _code_names
     kinds = (columns[name] for name in ("resource", "subresource", "api_group"))
     yield Field.RESOURCE, zip(*kinds, strict=True), _resource_names
@@ -286,21 +298,22 @@ def _bitmap(places: Iterable[int]) -> bytes:
 
 
 _RUN_BYTES: Final = RUN // 8
-_WORDS: Final = struct.Struct(f"<{BITMAP // 8}Q")
-_RUN_WORDS: Final = _RUN_BYTES // 8
 
 
 def parts_by_run(bits: int) -> Iterator[tuple[int, int, int]]:
     """(run, its first place, its part of the bits); runs without any are left out."""
+    if bits.bit_count() <= _FEW:
+        parts: defaultdict[int, int] = defaultdict(int)
+        for place in part_places(bits):
+            parts[place // RUN] |= 1 << place % RUN
+        for run, part in parts.items():
+            yield run, run * RUN, part
+        return
     data = bits.to_bytes(BITMAP, "little")
-    for run in dict.fromkeys(
-        at // _RUN_WORDS for at, word in enumerate(_WORDS.unpack(data)) if word
-    ):
-        yield (
-            run,
-            run * RUN,
-            int.from_bytes(data[run * _RUN_BYTES : (run + 1) * _RUN_BYTES], "little"),
-        )
+    for run in range(RUNS):
+        part = int.from_bytes(data[run * _RUN_BYTES : (run + 1) * _RUN_BYTES], "little")
+        if part:
+            yield run, run * RUN, part
 
 
 def part_places(part: int) -> Iterator[int]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from proxy.audit.index.blocks import PLAIN, Field, posted, posted_code
+from proxy.audit.index.blocks import PLAIN, Field, network_of, posted, posted_code
 from proxy.audit.index.query import Filter, Parsed, parse
 from proxy.audit.resources import Resource
 
@@ -41,12 +41,32 @@ def _needs(wanted: Parsed) -> Iterator[Need]:
         some = [(low, high) for low, high in wanted.codes if low <= high]
         yield _any_of(Field.CODE, [(posted_code(low), posted_code(high)) for low, high in some])
     if wanted.networks:
-        yield _any_of(Field.SOURCE, [(posted(a), posted(b)) for a, b in wanted.networks])
+        if all(map(_is_whole, wanted.networks)):
+            yield Need(Field.NETWORK, (), tuple(map(_whole, wanted.networks)))
+        else:
+            yield _any_of(Field.SOURCE, [(posted(a), posted(b)) for a, b in wanted.networks])
 
 
 def _begins(prefix: str) -> tuple[bytes, bytes]:
     first = posted(prefix)
     return first, first[:-1] + bytes([first[-1] + 1])  # UTF-8 has no byte 255
+
+
+def _is_whole(network: tuple[str, str]) -> bool:
+    """Whether an address range is one of whole networks, as they are posted."""
+    low, high = network
+    first, last = network_of(low), network_of(high)
+    return (
+        len(first) == len(last)
+        and not low[len(first) :].strip("0")
+        and not high[len(last) :].strip("f")
+    )
+
+
+def _whole(network: tuple[str, str]) -> tuple[bytes, bytes]:
+    low, high = map(network_of, network)
+    # Behind every digit: a range of IPv6 may hold the longer names of IPv4 networks.
+    return posted(low), posted(high + "g")
 
 
 def _any_of(field: Field, inclusive: list[tuple[bytes, bytes]]) -> Need:

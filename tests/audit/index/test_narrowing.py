@@ -1,16 +1,21 @@
 """What a filter asks of the postings."""
 
-import pytest
+from ipaddress import ip_address, ip_network
 
-from proxy.audit.index.blocks import Field
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.audit.index.blocks import Field, network_of, posted
 from proxy.audit.index.narrowing import Need, needs
 from proxy.audit.index.query import Filter
+from proxy.audit.index.rows import source_key
 
 VISIBLE = Need(Field.NOISE, (b"0",))
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("asked", "expected"),
     [
         (Filter(), []),
         (Filter(users=("alice", "bob")), [Need(Field.USER, (b"alice", b"bob"))]),
@@ -32,8 +37,8 @@ VISIBLE = Need(Field.NOISE, (b"0",))
         ),
     ],
 )
-def test_needs(given: Filter, expected: list[Need]) -> None:
-    assert needs(given) == [*expected, VISIBLE]
+def test_needs(asked: Filter, expected: list[Need]) -> None:
+    assert needs(asked) == [*expected, VISIBLE]
 
 
 def test_a_network_is_a_range_and_an_address_a_value() -> None:
@@ -41,6 +46,36 @@ def test_a_network_is_a_range_and_an_address_a_value() -> None:
     prefix = b"0" * 20 + b"ffff0a0000"
     assert one == Need(Field.SOURCE, (prefix + b"01",))
     assert many == Need(Field.SOURCE, (), ((prefix + b"00", prefix + b"ff\0"),))
+
+
+@given(data=st.data(), bits=st.integers(0, 32) | st.integers(33, 128))
+def test_whatever_is_in_a_network_is_in_what_is_asked_of_the_postings(
+    data: st.DataObject, bits: int
+) -> None:
+    base = data.draw(st.ip_addresses(v=4 if bits <= 32 else 6) | st.just(ip_address("::")))
+    network = ip_network(f"{base}/{bits}", strict=False)
+    inside = network[data.draw(st.integers(0, network.num_addresses - 1))]
+    mapped = ip_address("::ffff:10.1.2.3")
+    for address in (inside, mapped if mapped in network else inside):
+        key = source_key(str(address))
+        asked = needs(Filter(sources=(str(network),)))[0]
+        value = posted(network_of(key) if asked.field == Field.NETWORK else key)
+        assert value in asked.exact or any(low <= value < high for low, high in asked.ranges)
+
+
+def test_networks_of_the_usual_sizes_are_asked_as_a_whole() -> None:
+    for network, expected in (
+        ("10.0.0.0/8", True),
+        ("10.4.0.0/14", True),
+        ("10.4.0.0/16", True),
+        ("10.4.3.0/24", False),
+        ("2001:db8::/32", True),
+        ("2001:db8:7::/48", True),
+        ("2001:db8:7:1::/64", False),
+        ("::/0", True),
+    ):
+        field = needs(Filter(sources=(network,)))[0].field
+        assert (field == Field.NETWORK) is expected, network
 
 
 def test_noise_too() -> None:
