@@ -264,6 +264,14 @@ class Settings(BaseSettings):
         default="",
         description="`postgresql://…` of state and index; empty: SQLite files in the data directory.",
     )
+    database_file: Path | None = Field(
+        default=None,
+        description="File that holds `database`, as a mounted secret does; read once, at start.",
+    )
+    in_cluster: str = Field(
+        default="",
+        description="Name under which the cluster that our pod runs in is registered at start.",
+    )
     state_key_file: Path | None = Field(
         default=None,
         description="Key that seals cluster credentials; replicas that share a database share it.",
@@ -289,7 +297,29 @@ def load(flags: dict[str, Any] | None = None) -> Settings:
     given = {key: value for key, value in (flags or {}).items() if value is not None}
     first = _build(given, {})
     path = first.data_dir / FILE_NAME
-    return _build(given, _read(path), path) if path.exists() else first
+    return _with_database(_build(given, _read(path), path) if path.exists() else first)
+
+
+def read_database_url(path: Path) -> str:
+    """The database's URL out of a file, as of a mounted secret. Raises SettingsError, without it."""
+    try:
+        url = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise SettingsError(f"{path}: the database's URL cannot be read: {reason}.") from error
+    if not is_postgresql(url):
+        raise SettingsError(f"{path}: does not hold a URL of the form postgresql://….")
+    require_database_url(url)
+    return url
+
+
+def _with_database(settings: Settings) -> Settings:
+    """`settings` with the URL that stands in `database_file`, if that is set."""
+    if settings.database_file is None:
+        return settings
+    if settings.database:
+        raise SettingsError("database and database_file are both set; keep one.")
+    return settings.model_copy(update={"database": read_database_url(settings.database_file)})
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.errors import SettingsError
-from proxy.settings import require_database_url
+from proxy.settings import load, require_database_url
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,38 @@ def test_a_password_pasted_in_as_it_is_is_refused_and_not_repeated(rest):
     with pytest.raises(SettingsError, match="can be read") as refused:
         require_database_url(f"postgresql://{rest}")
     assert "cret" not in str(refused.value)
+
+
+URL = "postgresql://serve:hunter2@db/audit"
+
+
+def test_the_database_s_url_out_of_a_file(tmp_path):
+    file = tmp_path / "dsn"
+    file.write_text(f"{URL}\n")
+    settings = load({"data_dir": str(tmp_path), "database_file": str(file)})
+    assert (settings.database, settings.database_file) == (URL, file)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "No such file"),
+        (b"\xff", "not text"),
+        (b"mysql://hunter2", "does not hold a URL"),
+        (b"postgresql://a:hun/ter2@db/audit", "can be read"),
+    ],
+)
+def test_a_file_without_a_url_is_refused_and_not_repeated(tmp_path, content, said):
+    file = tmp_path / "dsn"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SettingsError, match=said) as refused:
+        load({"data_dir": str(tmp_path), "database_file": str(file)})
+    assert "ter2" not in str(refused.value)
+
+
+def test_a_url_and_a_file_with_one_are_too_many(tmp_path):
+    (tmp_path / "dsn").write_text(URL)
+    given = {"data_dir": str(tmp_path), "database": URL, "database_file": str(tmp_path / "dsn")}
+    with pytest.raises(SettingsError, match="both set"):
+        load(given)

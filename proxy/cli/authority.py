@@ -1,5 +1,7 @@
 """`kubewitness authority`: the certificate authority behind every credential."""
 
+import asyncio
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -7,7 +9,8 @@ import typer
 from proxy.cli.connection import connect
 from proxy.cli.context import DataDirOption, FormOption, ViaOption
 from proxy.cli.moments import local
-from proxy.cli.output import Column, Format, say, show
+from proxy.cli.output import Column, Format, say, show, visible
+from proxy.errors import InvalidInputError
 
 app = typer.Typer(help="Look at and rotate the certificate authority.", no_args_is_help=True)
 
@@ -40,6 +43,45 @@ def rotate(
     found = connect(data_dir, via).post("/authority/rotate")
     _show(found, form)
     say("Kubeconfigs issued from now on trust the new authority too. Those in use stay good.")
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "  kubewitness authority generate -o D\n\n"
+    "  kubewitness authority generate --secret kubewitness-authority"
+)
+def generate(
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Directory for ca.crt, ca.key, state.key.", show_default=False
+        ),
+    ] = None,
+    secret: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="In a pod: keep them as this Secret of its namespace; one that is there stays.",
+            show_default=False,
+        ),
+    ] = "",
+) -> None:
+    """Make an authority and a state key for replicas to share, without a server.
+
+    `serve` takes them as `tls.ca_cert_file`, `tls.ca_key_file` and `state_key_file`.
+    """
+    from proxy.clock import SystemClock
+    from proxy.runtime import shared_keys
+
+    if bool(secret) == (output is not None):
+        raise InvalidInputError("Say where to: --output DIR or --secret NAME.")
+    clock = SystemClock()
+    if output is not None:
+        shared_keys.write_shared(output.expanduser(), shared_keys.new_shared(clock))
+        say(f"Wrote {', '.join(shared_keys.FILES)} to {visible(output)}: keep them private.")
+        return
+    made = asyncio.run(shared_keys.create_own_secret(secret, clock))
+    say(f"Secret {visible(secret)} {'was made' if made else 'is there already; it stays'}.")
 
 
 def _show(found: dict[str, Any], form: Format) -> None:

@@ -12,7 +12,7 @@ from proxy.cli.context import FormOption
 from proxy.cli.output import Column, Format, say, show, to_json, to_yaml, write
 from proxy.data_dir import DataDir
 from proxy.errors import ConflictError, InvalidInputError
-from proxy.settings import load
+from proxy.settings import load, read_database_url
 
 app = typer.Typer(help="Set up and look after the database.", no_args_is_help=True)
 
@@ -47,6 +47,14 @@ def upgrade(
             show_default=False,
         ),
     ] = "",
+    database_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="KUBEWITNESS_ADMIN_DATABASE_FILE",
+            help="File that holds that URL, as a mounted secret does.",
+            show_default=False,
+        ),
+    ] = None,
     login: Annotated[
         list[str] | None,
         typer.Option(help="Login that `serve` uses; it gets the right to add records. Repeat it."),
@@ -58,6 +66,10 @@ def upgrade(
     """
     from proxy.runtime import database as runtime
 
+    if database and database_file is not None:
+        raise InvalidInputError("--database and --database-file are both set; keep one.")
+    if database_file is not None:
+        database = read_database_url(database_file)
     if not database:
         raise InvalidInputError(
             "Say as whom: KUBEWITNESS_ADMIN_DATABASE=postgresql://ADMIN@HOST/DATABASE",

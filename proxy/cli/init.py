@@ -12,12 +12,14 @@ from proxy.cli.output import say
 from proxy.cli.settings_flags import with_settings
 from proxy.cli.settings_table import rows, template
 from proxy.data_dir import DataDir
-from proxy.errors import ConflictError
+from proxy.errors import ConflictError, InvalidInputError
 from proxy.files import create_private, replace_private
 from proxy.settings import Settings
 
 _ASKED: Final = frozenset({"data_dir", "listen", "control", "metrics", "tls.names"})
-_SHARED: Final = frozenset({"database", "state_key_file", "tls.ca_cert_file", "tls.ca_key_file"})
+_SHARED: Final = frozenset(
+    {"database", "database_file", "state_key_file", "tls.ca_cert_file", "tls.ca_key_file"}
+)
 """What replicas have in common; in the settings file where it is given."""
 
 
@@ -32,6 +34,14 @@ def command(
             show_default=False,
         ),
     ] = None,
+    container: Annotated[
+        bool,
+        typer.Option(
+            "--container",
+            help="For a pod, whose environment says the settings at each start: none is kept in "
+            "the settings file, and ~/.config/kubewitness is left alone.",
+        ),
+    ] = False,
 ) -> None:
     """Make a data directory: authority, keys, state, settings file, and your admin credential.
 
@@ -46,6 +56,12 @@ def command(
 
     # What a person should know is said below; the parts log the rest.
     logs.configure("warning")
+    if container:
+        if like is not None:
+            raise InvalidInputError("--container and --like exclude each other.")
+        initialise(settings, None)
+        say(f"Initialised {data.path}")
+        return
     if like is None:
         initialise(settings)
     else:
@@ -54,16 +70,18 @@ def command(
     say_made(data, path)
 
 
-def initialise(settings: Settings, names: frozenset[str] = frozenset()) -> None:
+def initialise(settings: Settings, names: frozenset[str] | None = frozenset()) -> None:
     """Everything but the person's context file. Raises KubewitnessError.
 
-    The settings file holds the values of `names` too, besides those everybody looks for.
+    The settings file holds the values of `names` too, besides those everybody looks for; with None
+    it holds no values at all.
     """
     data = DataDir(settings.data_dir)
     data.create()
     asyncio.run(_fill(settings, data))
+    chosen = {} if names is None else _chosen(settings, names)
     # Last: its presence says that all of it is there.
-    create_private(data.settings, template(_chosen(settings, names)).encode())
+    create_private(data.settings, template(chosen).encode())
 
 
 def initialise_like(origin: DataDir, settings: Settings) -> Settings:
@@ -90,6 +108,8 @@ def _chosen(settings: Settings, names: frozenset[str]) -> dict[str, object]:
     for row in rows():
         if row.name not in _ASKED | _SHARED | names or row.path == ("data_dir",):
             continue
+        if row.name == "database" and settings.database_file is not None:
+            continue  # it was read from there, and is read again
         value: Any = settings
         for part in row.path:
             value = getattr(value, part)

@@ -21,6 +21,7 @@ from proxy.pki.kubeconfig import (
     EmbeddedLogin,
     ExecLogin,
     client_kubeconfig,
+    dump,
     read_kubeconfig,
     write_kubeconfig,
 )
@@ -46,16 +47,41 @@ def obtain(client: Client, path: str, request: Mapping[str, Any]) -> tuple[dict[
     return issued, key_pem(key)
 
 
-def write_plain(
-    client: Client, request: Mapping[str, Any], path: Path
-) -> tuple[dict[str, Any], list[str]]:
-    """Issue and write a kubeconfig that holds its own key: what was issued, and its contexts."""
+def reached_at(server: str) -> str:
+    """An address a person gave, as `host:port`; raises InvalidInputError when it is not one."""
+    if not server:
+        return ""
+    host, separator, port = server.rpartition(":")
+    plain = host.strip("[]")
+    good = separator and plain and not set(plain) & set("/@?# \t\n")
+    if not good or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InvalidInputError(f"--server {server!r} is not HOST:PORT.")
+    return f"[{plain}]:{port}" if ":" in plain else f"{plain}:{port}"
+
+
+def plain_text(
+    client: Client, request: Mapping[str, Any], reached: str = ""
+) -> tuple[dict[str, Any], str]:
+    """Issue a kubeconfig that holds its own key: what was issued, and its text."""
     issued, key = obtain(client, "/credentials", {**request, "usage": "kubectl"})
-    return issued, _write(path, issued, EmbeddedLogin(issued["certificate"].encode(), key))
+    login = EmbeddedLogin(issued["certificate"].encode(), key)
+    return issued, dump(_document(issued, login, reached)).decode()
+
+
+def write_plain(
+    client: Client, request: Mapping[str, Any], path: Path, reached: str = ""
+) -> tuple[dict[str, Any], list[str]]:
+    """Issue and write a kubeconfig that holds its own key: what was issued, and its contexts.
+
+    `reached` is the address it names (`host:port`) instead of the one that the server advertises.
+    """
+    issued, key = obtain(client, "/credentials", {**request, "usage": "kubectl"})
+    login = EmbeddedLogin(issued["certificate"].encode(), key)
+    return issued, _write(path, issued, login, reached)
 
 
 def write_renewing(
-    client: Client, request: Mapping[str, Any], path: Path
+    client: Client, request: Mapping[str, Any], path: Path, reached: str = ""
 ) -> tuple[dict[str, Any], list[str]]:
     """Issue and write a kubeconfig whose certificates renew themselves."""
     issued, key = obtain(client, "/credentials", {**request, "usage": "renew"})
@@ -72,19 +98,27 @@ def write_renewing(
         replace_private(renewal, to_yaml(content).encode())
     except OSError as error:
         raise _unwritten(issued, f"{renewal}: {error.strerror or error}.") from error
-    return issued, _write(path, issued, ExecLogin(renewal, _command()))
+    return issued, _write(path, issued, ExecLogin(renewal, _command()), reached)
 
 
-def _write(path: Path, issued: Mapping[str, Any], login: EmbeddedLogin | ExecLogin) -> list[str]:
-    document = client_kubeconfig(
+def _document(
+    issued: Mapping[str, Any], login: EmbeddedLogin | ExecLogin, reached: str
+) -> dict[str, Any]:
+    return client_kubeconfig(
         server=issued["server"],
         clusters=issued["reachable"],
         user=issued["user"],
         ca_pem=issued["authority"].encode(),
         login=login,
+        reached=reached,
     )
+
+
+def _write(
+    path: Path, issued: Mapping[str, Any], login: EmbeddedLogin | ExecLogin, reached: str
+) -> list[str]:
     try:
-        return write_kubeconfig(path, document)
+        return write_kubeconfig(path, _document(issued, login, reached))
     except KubewitnessError as error:
         raise _unwritten(issued, error.message) from error
 

@@ -12,7 +12,7 @@ from proxy.cli.completion import complete_cluster, complete_serial, complete_use
 from proxy.cli.connection import connect, path_of
 from proxy.cli.context import DataDirOption, FormOption, ViaOption
 from proxy.cli.moments import local, until
-from proxy.cli.output import Column, Format, show, visible, write
+from proxy.cli.output import Column, Format, say, show, visible, write
 from proxy.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Issue, list and revoke kubeconfigs.", no_args_is_help=True)
 
+_STANDARD_OUTPUT: Final = Path("-")
 _COLUMNS: Final = (
     Column("serial", 10),
     Column("user", 6),
@@ -35,14 +36,18 @@ _COLUMNS: Final = (
 @app.command(
     epilog="Examples:\n\n"
     "  kubewitness kubeconfig issue alice --group dev --cluster prod --ttl 8h -o alice.kubeconfig\n\n"
-    "  kubewitness kubeconfig issue bob --group ops --cluster '*' --ttl 30d -o bob.kubeconfig --exec"
+    "  kubewitness kubeconfig issue bob --group ops --cluster '*' --ttl 30d -o bob.kubeconfig --exec\n\n"
+    "  kubewitness kubeconfig issue eve --cluster prod --server 203.0.113.7:443 -o - > eve.kubeconfig"
 )
 def issue(
     user: Annotated[
         str, typer.Argument(metavar="USER", help="Who will use it: the user Kubernetes sees.")
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="File to write, readable by you only.")
+        Path,
+        typer.Option(
+            "-o", "--output", help="File to write, readable by you only; - is standard output."
+        ),
     ],
     cluster: Annotated[
         list[str],
@@ -68,18 +73,35 @@ def issue(
             "--exec", help="Use short certificates that renew themselves for as long as --ttl says."
         ),
     ] = False,
+    server: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Address to reach the proxy at, where it differs from the one it advertises (a "
+            "load balancer, a forwarded port); its name is still checked.",
+            show_default=False,
+        ),
+    ] = "",
     data_dir: DataDirOption = None,
     via: ViaOption = None,
 ) -> None:
     """Issue a kubeconfig for a user, with one context for each cluster."""
     from proxy.cli import issuing
 
+    reached = issuing.reached_at(server)
+    request = {"user": user, "groups": group or [], "clusters": cluster, "ttl": ttl}
+    if output == _STANDARD_OUTPUT:
+        if plugin:
+            raise InvalidInputError("--exec keeps a second file beside the first: name a file.")
+        issued, text = issuing.plain_text(connect(data_dir, via), request, reached)
+        write(text)
+        say(f"Valid until {until(issued['notAfter'])}; serial {issued['serial']}.")
+        return
     output = output.expanduser()
     issuing.check(output)
     client = connect(data_dir, via)
-    request = {"user": user, "groups": group or [], "clusters": cluster, "ttl": ttl}
     write_file = issuing.write_renewing if plugin else issuing.write_plain
-    issued, contexts = write_file(client, request, output)
+    issued, contexts = write_file(client, request, output, reached)
     _say_issued(issued, contexts, output, renews=plugin)
 
 

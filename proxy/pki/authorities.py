@@ -6,6 +6,8 @@ Files under `<data-dir>/pki/`, keys with mode 0600:
     ca-old-<n>.crt ca-old-<n>.key  former ones, trusted until they end
     ca-next.crt ca-next.key        exist only while a rotation is under way
 
+Of an external authority, former ones may also lie beside it, under the same names.
+
 Rotation never locks anyone out. From its moment credentials are signed by the new authority and
 kubeconfigs carry both. Kubeconfigs handed out earlier carry only the old one, so the server's own
 certificate stays signed by the old authority until the last of them has ended (`overlap`).
@@ -67,6 +69,8 @@ class Authorities:
         signer = external or own
         assert signer is not None  # noqa: S101  # own is read whenever external is not given
         former = _former(directory)
+        if external and tls.ca_cert_file is not None:
+            former += _former(tls.ca_cert_file.parent)
         if external and own:
             former = (own, *former)
         return cls(
@@ -146,7 +150,7 @@ class Authorities:
         if self.external:
             raise SettingsError(
                 "The certificate authority is external (tls.ca_cert_file) and is not ours to rotate.",
-                hint="Replace the files it names; keep the former certificate as pki/ca-old-1.crt so that it stays trusted.",
+                hint="Replace the files it names; keep the former ones beside them as ca-old-1.crt and ca-old-1.key, so that it stays trusted.",
             )
         former = self._keep(self.current)
         key = new_key()

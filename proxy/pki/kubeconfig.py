@@ -46,10 +46,13 @@ def client_kubeconfig(
     user: str,
     ca_pem: bytes,
     login: EmbeddedLogin | ExecLogin,
+    reached: str = "",
 ) -> Document:
     """A kubeconfig for `user` with a context for each of `clusters`, the first one current.
 
-    `server` is the data plane as `host:port`. Raises InvalidInputError when `clusters` is empty.
+    `server` is the data plane as `host:port`; with `reached` it is connected to there instead, and
+    its certificate is still checked for the name in `server`. Raises InvalidInputError when
+    `clusters` is empty.
     """
     if not clusters:
         raise InvalidInputError(
@@ -58,6 +61,7 @@ def client_kubeconfig(
     names = list(dict.fromkeys(clusters))
     user_name = f"{user}@{server}"
     ca = base64.b64encode(ca_pem).decode()
+    checked = {"tls-server-name": server.rpartition(":")[0].strip("[]")} if reached else {}
     return {
         "apiVersion": "v1",
         "kind": "Config",
@@ -65,8 +69,9 @@ def client_kubeconfig(
             {
                 "name": f"{name}@{server}",
                 "cluster": {
-                    "server": f"https://{server}/clusters/{name}",
+                    "server": f"https://{reached or server}/clusters/{name}",
                     "certificate-authority-data": ca,
+                    **checked,
                 },
             }
             for name in names

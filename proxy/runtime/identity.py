@@ -91,7 +91,8 @@ class Identity:
 
     def _trust_files(self) -> Iterable[Path]:
         external = self._settings.tls.ca_cert_file
-        return [*self._data.pki.glob("ca*.crt"), *([external] if external else [])]
+        beside = [external, *external.parent.glob("ca-old-*.crt")] if external else []
+        return [*self._data.pki.glob("ca*.crt"), *beside]
 
     def _open(self) -> Authorities:
         return Authorities.open(

@@ -30,7 +30,14 @@ def settings_like(origin: DataDir, own: Settings) -> tuple[Settings, frozenset[s
         document = yaml.safe_load(origin.settings.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(f"{origin.settings}: cannot be read: {error}") from error
-    merged = _merged(document, own.model_dump(exclude_unset=True))
+    given = own.model_dump(exclude_unset=True)
+    if own.database_file is not None:
+        # What was read from it stays there.
+        given.pop("database", None)
+        document.pop("database", None)
+    elif own.database:
+        document.pop("database_file", None)
+    merged = _merged(document, given)
     found = load(merged)
     if not found.database:
         raise SettingsError(

@@ -17,7 +17,8 @@ from proxy.errors import KubewitnessError, SettingsError
 from proxy.files import create_private
 
 _PREFIX: Final = b"kw1:"
-_KEY_BYTES: Final = 32
+KEY_BYTES: Final = 32
+"""Length of the key of the state."""
 _ID_BYTES: Final = 4
 _NONCE_BYTES: Final = 12
 _HEAD: Final = len(_PREFIX) + _ID_BYTES + _NONCE_BYTES
@@ -55,7 +56,7 @@ class SecretBox:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             if not path.exists():
-                create_private(path, os.urandom(_KEY_BYTES))
+                create_private(path, os.urandom(KEY_BYTES))
         return cls._read(path, 0o077)
 
     @classmethod
@@ -68,7 +69,7 @@ class SecretBox:
             raise SettingsError(
                 f"state_key_file: {path} does not exist.",
                 hint="Copy pki/state.key of the first replica's data directory there, or make a key: "
-                f"(umask 077; head -c {_KEY_BYTES} /dev/urandom > {path}).",
+                f"(umask 077; head -c {KEY_BYTES} /dev/urandom > {path}).",
             )
         return cls._read(path, 0o007)
 
@@ -78,9 +79,9 @@ class SecretBox:
             key, mode = path.read_bytes(), path.stat().st_mode
         except OSError as error:
             raise SettingsError(f"{path}: cannot be read: {error.strerror}.") from error
-        if len(key) != _KEY_BYTES:
+        if len(key) != KEY_BYTES:
             raise SettingsError(
-                f"{path}: is not a state key ({_KEY_BYTES} bytes).", hint="Restore it from backup."
+                f"{path}: is not a state key ({KEY_BYTES} bytes).", hint="Restore it from backup."
             )
         if mode & strangers:
             raise SettingsError(f"{path}: others may read the state key.", hint=f"chmod 600 {path}")

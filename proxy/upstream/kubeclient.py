@@ -179,6 +179,14 @@ def source_of(access: Access) -> LoginSource:
     return StaticLogin(access)
 
 
+def own_namespace(directory: Path = _SERVICE_ACCOUNT) -> str:
+    """The namespace of the pod we run in. Raises AccessError outside a pod."""
+    try:
+        return (directory / "namespace").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AccessError("This process has no service account, so it is in no pod.") from error
+
+
 def in_cluster_access(
     directory: Path = _SERVICE_ACCOUNT, environment: Mapping[str, str] | None = None
 ) -> Access:

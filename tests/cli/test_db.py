@@ -25,6 +25,8 @@ def test_an_embedded_index_is_rebuilt_while_nothing_serves(
         (("db", "upgrade"), 2, "KUBEWITNESS_ADMIN_DATABASE"),
         (("db", "upgrade", "--database", "mysql://x"), 2, "postgresql://"),
         (("db", "upgrade", "--database", "postgresql://a:b/c@db/audit"), 2, "/ as %2F"),
+        (("db", "upgrade", "--database-file", "/nowhere/dsn"), 2, "/nowhere/dsn"),
+        (("db", "upgrade", "--database-file", "/x", "--database", "y"), 2, "both set"),
         (("db", "rebuild", "--data-dir", "/nowhere"), 4, "not a kubewitness data directory"),
         (("db", "status", "--data-dir", "/nowhere"), 4, "not a kubewitness data directory"),
     ],
@@ -46,12 +48,17 @@ def test_journals_of_replicas_are_for_a_shared_database(
 
 
 def test_upgrade_says_what_it_did_and_no_password(
-    command: Command, database: Database, monkeypatch: pytest.MonkeyPatch
+    command: Command, database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("KUBEWITNESS_ADMIN_DATABASE", database.url)
     done = command("db", "upgrade", direct=True)
     assert (done.code, "schema version" in done.out) == (0, True), done.err
     password = database.url.split("@", 1)[0].rsplit(":", 1)[1]
     assert password not in done.out + done.err
+    monkeypatch.delenv("KUBEWITNESS_ADMIN_DATABASE")
+    (tmp_path / "dsn").write_text(database.url)
+    again = command("db", "upgrade", "--database-file", str(tmp_path / "dsn"), direct=True)
+    assert again.code == 0, again.err
+    monkeypatch.setenv("KUBEWITNESS_ADMIN_DATABASE", database.url)
     missing = command("db", "upgrade", "--login", "nobody-there", direct=True)
     assert (missing.code, "no login 'nobody-there'" in missing.err) == (4, True)

@@ -104,3 +104,22 @@ def test_a_place_that_cannot_be_written_is_an_error_with_advice(tmp_path, contex
     (tmp_path / "file").write_text("")
     assert run(["init", "--data-dir", str(tmp_path / "file" / "data")]) == 6
     assert "Choose a directory you may write" in capsys.readouterr().err
+
+
+def test_in_a_container_the_environment_alone_says_the_settings(
+    tmp_path, contexts, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "data"
+    monkeypatch.setenv("KUBEWITNESS_LISTEN", "127.0.0.1:1")
+    for _ in range(2):
+        assert run(["init", "--data-dir", str(path), "--container"]) == 0
+    assert not contexts.exists()
+    assert load({"data_dir": str(path)}).listen == "127.0.0.1:1"
+    monkeypatch.delenv("KUBEWITNESS_LISTEN")
+    assert load({"data_dir": str(path)}).listen == "0.0.0.0:8443"
+
+
+def test_a_container_is_no_copy(tmp_path, contexts, capsys):
+    given = ["--data-dir", str(tmp_path / "data"), "--container", "--like", str(tmp_path)]
+    assert run(["init", *given]) == 2
+    assert "exclude each other" in capsys.readouterr().err

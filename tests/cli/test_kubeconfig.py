@@ -96,3 +96,44 @@ def test_revoke_wants_exactly_one_target_and_asks(prod: Plane, command: Command)
     assert command("kubeconfig", "revoke").code == 2
     assert command("kubeconfig", "revoke", "abc", "--user", "alice").code == 2
     assert command("kubeconfig", "revoke", "deadbeef").code == 4
+
+
+def test_issue_on_standard_output_is_a_kubeconfig_and_nothing_else(
+    prod: Plane, command: Command
+) -> None:
+    del prod
+    reached = ("--server", "203.0.113.7:443")
+    done = command("kubeconfig", "issue", "alice", "-c", "prod", "-o", "-", *reached)
+    assert done.code == 0, done.err
+    cluster = yaml.safe_load(done.out)["clusters"][0]["cluster"]
+    assert cluster["server"] == "https://203.0.113.7:443/clusters/prod"
+    # Wherever it is reached, the certificate is that of the name it advertises.
+    assert cluster["tls-server-name"] == ADVERTISED.rpartition(":")[0]
+    assert "Valid until" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-o", "-", "--exec"), "name a file"),
+        *(
+            (("-o", "-", "--server", bad), "HOST:PORT")
+            for bad in ("a", "a:0", ":1", "a/b:1", "u@a:1")
+        ),
+    ],
+)
+def test_issue_refuses_before_anything_is_issued(
+    prod: Plane, command: Command, words: tuple[str, ...], said: str
+) -> None:
+    done = command("kubeconfig", "issue", "alice", "-c", "prod", *words)
+    assert (done.code, said in done.err) == (2, True), done.err
+    assert prod.events("credential.issue") == []
+
+
+def test_issue_to_a_file_takes_the_address_too(
+    prod: Plane, command: Command, tmp_path: Path
+) -> None:
+    del prod
+    issue(command, tmp_path / "a", "--server", "[::1]:8443")
+    cluster = yaml.safe_load((tmp_path / "a").read_text())["clusters"][0]["cluster"]
+    assert cluster["server"] == "https://[::1]:8443/clusters/prod"

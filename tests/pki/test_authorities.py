@@ -204,3 +204,14 @@ class TestExternal:
     def test_half_of_the_pair_is_refused(self, tmp_path: Path, clock: ManualClock) -> None:
         with pytest.raises(SettingsError, match="together"):
             opened(tmp_path, clock, TLS(ca_cert_file=tmp_path / "x.crt"))
+
+    def test_former_ones_beside_it_stay_trusted_and_serve(
+        self, tmp_path: Path, clock: ManualClock
+    ) -> None:
+        former, root = (new_authority(new_key(), clock.now()) for _ in range(2))
+        tls = external(tmp_path, root)
+        (tmp_path / "ca-old-1.crt").write_bytes(pem(former.certificate))
+        (tmp_path / "ca-old-1.key").write_bytes(key_pem(former.key))
+        authorities = opened(tmp_path, clock, tls)
+        assert authorities.current.fingerprint == root.fingerprint
+        assert set(authorities.trusted) == {root.certificate, former.certificate}

@@ -165,3 +165,12 @@ def test_a_copy_of_settings_and_keys_is_origin_enough(tmp_path, origin):
 def test_a_replica_with_a_key_of_its_own_is_refused(tmp_path, origin, url, capsys):
     assert run(["init", "--data-dir", str(tmp_path / "alone"), "--database", url]) == 2
     assert "sealed with key" in capsys.readouterr().err
+
+
+def test_a_url_that_stands_in_a_file_stays_there(tmp_path, origin, url):
+    file = tmp_path / "dsn"
+    file.write_text(url)
+    data = DataDir(tmp_path / "replica")
+    assert replica(data.path, origin, "--database-file", str(file)) == 0
+    assert url not in data.settings.read_text()
+    assert settings(data).database == url
