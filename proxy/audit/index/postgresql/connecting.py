@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 import asyncpg
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from proxy.errors import SettingsError, UnavailableError
@@ -217,4 +218,10 @@ def engine(url: str, role: Role, *, size: int = 4, read_only: bool = False) -> A
         pool_pre_ping=True,
         **options,
     )
+    event.listen(made.sync_engine, "close", _cut)
     return made.execution_options(postgresql_readonly=True) if read_only else made
+
+
+def _cut(connection: Any, _record: object) -> None:  # noqa: ANN401  # the driver's, adapted
+    # The polite way out waits, without an end, for the answer of a server that hangs.
+    connection.driver_connection.terminate()
