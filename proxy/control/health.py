@@ -60,11 +60,15 @@ class Check:
 
 
 def health_app(
-    registry: Callable[[], CollectorRegistry], *, live: Sequence[Check], ready: Sequence[Check]
+    registry: Callable[[], CollectorRegistry],
+    *,
+    live: Sequence[Check],
+    ready: Callable[[], Sequence[Check]],
 ) -> web.Application:
     """The listener's application.
 
-    `registry` is asked on every scrape, because with several workers it is a new one each time.
+    `registry` is asked on every scrape, because with several workers it is a new one each time;
+    `ready` on every look, because a process that starts has less to check than one that runs.
     """
     app = web.Application()
 
@@ -75,14 +79,18 @@ def health_app(
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     app.router.add_get("/metrics", metrics)
-    for name, checks in (("livez", live), ("readyz", ready)):
-        app.router.add_get(f"/{name}", _page(name, tuple(checks)))
-        app.router.add_get(f"/{name}/{{check}}", _single(name, tuple(checks)))
+    alive = tuple(live)
+    for name, checks in (("livez", lambda: alive), ("readyz", ready)):
+        app.router.add_get(f"/{name}", _page(name, checks))
+        app.router.add_get(f"/{name}/{{check}}", _single(name, checks))
     return app
 
 
-def _page(name: str, checks: tuple[Check, ...]) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _page(
+    name: str, given: Callable[[], Sequence[Check]]
+) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def page(request: web.Request) -> web.Response:
+        checks = given()
         left_out = set(request.query.getall("exclude", []))
         looked = [check for check in checks if check.name not in left_out]
         found = dict(
@@ -106,11 +114,10 @@ def _line(check: Check, trouble: Trouble | None) -> str:
 
 
 def _single(
-    name: str, checks: tuple[Check, ...]
+    name: str, given: Callable[[], Sequence[Check]]
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    by_name = {check.name: check for check in checks}
-
     async def single(request: web.Request) -> web.Response:
+        by_name = {check.name: check for check in given()}
         check = by_name.get(request.match_info["check"])
         if check is None:
             known = ", ".join(by_name)

@@ -4,10 +4,10 @@ Opened in the order things depend on each other, and closed the other way round.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
@@ -22,6 +22,7 @@ from proxy.gateway.listener import DataPlane
 from proxy.metrics import Metrics
 from proxy.runtime.following import LeadingWatcher
 from proxy.runtime.identity import Identity
+from proxy.runtime.patience import Patience
 from proxy.runtime.sharing import Sharing
 from proxy.settings import Settings
 from proxy.state.database import sqlite_url
@@ -31,6 +32,7 @@ from proxy.state.snapshot import Snapshot
 from proxy.upstream.checking import PermissionChecker
 from proxy.upstream.directory import ClusterDirectory
 
+T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 MAIN_SLOT: Final = "main"
@@ -104,19 +106,30 @@ class Core:
     def state_failure(self) -> str:
         """Why the state may be out of date; empty when it is not.
 
-        Calls go on with what was read last while a shared database is away.
+        Calls go on with what was read last while a shared database is away. That is said at once;
+        of an embedded one, which may be busy for a moment, only when it lasts.
         """
-        stale = self.watcher.stale_seconds
-        return f"the state has not been read for {stale:.0f} s" if stale > STALE_STATE else ""
+        stale, trouble = self.watcher.stale_seconds, self.watcher.trouble
+        if stale <= STALE_STATE and (self.sharing is None or not trouble):
+            return ""
+        lasting = f"the state has not been read for {stale:.0f} s"
+        return f"{lasting}: {trouble}" if trouble else lasting
 
 
 @asynccontextmanager
 async def open_core(
-    settings: Settings, clock: Clock, metrics: Metrics, *, slot: str, main: bool
+    settings: Settings,
+    clock: Clock,
+    metrics: Metrics,
+    *,
+    slot: str,
+    main: bool,
+    patience: Patience | None = None,
 ) -> AsyncIterator[Core]:
     """Open the parts of one process; `main` for the one that issues certificates and checks.
 
-    Raises KubewitnessError saying which part cannot be opened and what to do.
+    With `patience` a shared database that is away is waited for, before the journal is touched.
+    Raises KubewitnessError saying which part cannot be opened and what to do, and StoppedError.
     """
     data = DataDir(settings.data_dir)
     doubt = require_durable(data.journal, settings)
@@ -126,9 +139,7 @@ async def open_core(
         gate = Gate(clock=clock, metrics=metrics)
         identity = Identity(settings, data, clock, metrics, issuing=main)
         box = SecretBox.choose(settings.state_key_file, data.state_key)
-        store = await StateStore.open(state_url(settings, data), box, clock=clock)
-        stack.push_async_callback(store.close)
-        watcher = LeadingWatcher(store, clock=clock)
+        store, watcher = await _state(stack, settings, data, box, clock, patience)
         journal = await JournalWriter.open(
             data.path, slot, settings.journal, clock=clock, metrics=metrics
         )
@@ -149,7 +160,7 @@ async def open_core(
                 metrics=metrics,
                 carries=_carried(settings, slot),
             )
-            stack.push_async_callback(sharing.close)
+            stack.push_async_callback(_leave, sharing.close)
             # Once more, so that it comes first: the last record is shipped, too.
             stack.push_async_callback(journal.close)
             stack.callback(gate.close)
@@ -160,8 +171,8 @@ async def open_core(
             stack.push_async_callback(space.close)
             await space.start()
             gate.listen(lambda change: space.wake())
+        # Once more, so that it comes first: nothing changes any more while the rest is closed.
         stack.push_async_callback(watcher.close)
-        await watcher.start()
         directory = ClusterDirectory(store, watcher, settings.upstream, clock=clock)
         checker = PermissionChecker(
             directory,
@@ -189,6 +200,43 @@ async def open_core(
             directory,
             identity,
         )
+
+
+async def _state(
+    stack: AsyncExitStack,
+    settings: Settings,
+    data: DataDir,
+    box: SecretBox,
+    clock: Clock,
+    patience: Patience | None,
+) -> tuple[StateStore, LeadingWatcher]:
+    """The state, read once and followed from then on; `stack` closes it."""
+
+    async def within(attempt: Callable[[], Awaitable[T]]) -> T:
+        # An embedded database does not come back by waiting.
+        if patience is None or not settings.database:
+            return await attempt()
+        return await patience.until(attempt)
+
+    url = state_url(settings, data)
+    store = await within(lambda: StateStore.open(url, box, clock=clock))
+    stack.push_async_callback(_leave, store.close)
+    watcher = LeadingWatcher(store, clock=clock)
+    stack.push_async_callback(watcher.close)
+    await within(watcher.start)
+    return store, watcher
+
+
+async def _leave(close: Callable[[], Awaitable[None]]) -> None:
+    """Let go of a database, which may be away, or going, at this very moment.
+
+    The journal is closed by then and nobody waits: whatever a driver makes of it, the process ends
+    in good order.
+    """
+    try:
+        await close()
+    except Exception as error:  # noqa: BLE001  # see above
+        _log.warning("the database was not left in good order", error=repr(error))
 
 
 def _carried(settings: Settings, slot: str) -> Callable[[str], bool]:

@@ -28,30 +28,39 @@ class Fleet:
             Worker(slot, settings, clock, lambda pid: forget(metrics, pid)) for slot in slots
         ]
 
-    async def start(self, essentials: Essentials) -> None:
-        """Start them and wait until all are ready.
+    async def start(self, essentials: Essentials, asked: asyncio.Event) -> None:
+        """Start them and wait until all are ready, or until `asked` to end.
 
-        Raises UnavailableError when they are not in time, EssentialTaskError when one gives up.
+        Raises UnavailableError when they are not in time, and do not wait for anything either,
+        EssentialTaskError when one gives up.
         """
         for worker in self._workers:
             essentials.start(worker.run(), worker.slot)
-        ready = asyncio.Event()
-        waiting = spawn(self._all_ready(ready), name="workers start")
+        over = asyncio.Event()
+        waiting = spawn(self._all_ready(over), name="workers start")
+        stopping = spawn(_set_after(asked, over), name="workers need not start")
+        try:
+            while not over.is_set():
+                await self._wait(essentials, over)
+        finally:
+            await cancel(waiting, stopping)
+
+    async def _wait(self, essentials: Essentials, over: asyncio.Event) -> None:
         try:
             async with asyncio.timeout(START):
-                await essentials.wait(ready)
+                await essentials.wait(over)
         except TimeoutError as error:
+            if any(worker.waiting for worker in self._workers):
+                return
             raise UnavailableError(
                 f"Not every worker was ready within {START:.0f} s: {self.failure()}.",
                 hint="Its own messages are in the log above.",
             ) from error
-        finally:
-            await cancel(waiting)
 
-    async def _all_ready(self, ready: asyncio.Event) -> None:
+    async def _all_ready(self, over: asyncio.Event) -> None:
         for worker in self._workers:
             await worker.ready.wait()
-        ready.set()
+        over.set()
 
     async def follow(self, version: int) -> None:
         """Return when every worker that serves has `version` of the state."""
@@ -68,3 +77,8 @@ class Fleet:
     async def stop(self, now: asyncio.Event) -> None:
         """Drain them all, cut when `now` is set, and wait until they ended."""
         await asyncio.gather(*(worker.stop(now) for worker in self._workers))
+
+
+async def _set_after(first: asyncio.Event, then: asyncio.Event) -> None:
+    await first.wait()
+    then.set()

@@ -1,12 +1,22 @@
 """Telling systemd how far we are (`Type=notify`); nothing happens elsewhere."""
 
 import socket
+from typing import Final
 
 import structlog
 
 from proxy.environment import variable
 
 _log = structlog.get_logger(__name__)
+
+
+_MORE: Final = 30_000_000
+"""µs that a start may take from each sign of life on."""
+
+
+def notify_waiting(cause: str) -> None:
+    """Tell the service manager that the start goes on, and what it waits for."""
+    notify(f"EXTEND_TIMEOUT_USEC={_MORE}\nSTATUS={' '.join(cause.split())}")
 
 
 def notify(state: str) -> None:

@@ -10,8 +10,8 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,8 +35,10 @@ from proxy.runtime.admin import ensure_admin
 from proxy.runtime.core import MAIN_SLOT, Core, open_core, worker_slot
 from proxy.runtime.essential import Essentials
 from proxy.runtime.fleet import Fleet
+from proxy.runtime.local_cluster import register_local
 from proxy.runtime.monitoring import checks, shared_registry
-from proxy.runtime.notify import notify
+from proxy.runtime.notify import notify, notify_waiting
+from proxy.runtime.patience import Patience, StoppedError
 from proxy.runtime.process import Stop, prepare
 from proxy.runtime.sharing import SharedLooks
 from proxy.runtime.slots import recover_unused
@@ -92,7 +94,8 @@ async def serve(
     prepare()
     with data.exclusively():
         async with AsyncExitStack() as stack:
-            await Server(settings, data, clock or SystemClock(), stop, stack).run(on_ready)
+            with suppress(StoppedError):  # asked to end before it had begun
+                await Server(settings, data, clock or SystemClock(), stop, stack).run(on_ready)
 
 
 class Server:
@@ -105,6 +108,11 @@ class Server:
         self._clock = clock
         self._stop = stop
         self._stack = stack
+        self._patience = Patience(stop, clock, notify_waiting)
+        self._ready: Sequence[Check] = (
+            Check("shutdown", lambda: "stopping" if stop.asked.is_set() else ""),
+            Check("start", lambda: self._patience.cause or "starting"),
+        )
         self._shared = settings.workers > 1
         self._shared_metrics = data.run / "metrics"
         if self._shared:
@@ -139,22 +147,35 @@ class Server:
     async def run(self, on_ready: Callable[[Started], None]) -> None:
         """Start, wait for the end, stop."""
         settings, stack = self._settings, self._stack
+        await self._health()
         await recover_unused(self._data, settings, [MAIN_SLOT, *self._slots], self._clock)
         core = await stack.enter_async_context(
-            open_core(settings, self._clock, self._metrics, slot=MAIN_SLOT, main=True)
+            open_core(
+                settings,
+                self._clock,
+                self._metrics,
+                slot=MAIN_SLOT,
+                main=True,
+                patience=self._patience,
+            )
         )
         await self._administrator(core)
         looking = await self._index(core)
         stack.push_async_callback(self._essentials.stop)
         control = await self._control(core, looking)
-        await self._health(core, looking.indexer)
+        data_plane = Check("data-plane", self._data_plane_failure)
+        self._ready = checks(core, looking.indexer, self._stop, data_plane, self._fleet.audit)
         self._essentials.start(self._certificates(core, control), "certificates")
         try:
-            await (self._fleet.start(self._essentials) if self._shared else self._start_plane(core))
+            if self._shared:
+                await self._fleet.start(self._essentials, self._stop.asked)
+            else:
+                await self._start_plane(core)
             core.watcher.lead(lambda version: self._follow(core, version))
-            on_ready(self._started(core))
-            notify("READY=1")
-            _log.info("ready", version=__version__, workers=settings.workers)
+            if not self._stop.asked.is_set():
+                on_ready(self._started(core))
+                notify("READY=1")
+                _log.info("ready", version=__version__, workers=settings.workers)
             await self._essentials.wait(self._stop.asked)
             _log.info("stopping", reason=self._stop.reason, timeout=settings.drain_timeout)
             notify("STOPPING=1")
@@ -168,14 +189,20 @@ class Server:
         # What listens on every address is reached on this machine through its loopback.
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        await ensure_admin(
-            core.data,
-            core.store,
-            core.identity.authorities(),
-            server=f"https://{address}",
-            clock=self._clock,
-        )
-        await core.watcher.refresh()
+
+        async def ensure() -> None:
+            await ensure_admin(
+                core.data,
+                core.store,
+                core.identity.authorities(),
+                server=f"https://{address}",
+                clock=self._clock,
+            )
+            local = self._settings.in_cluster
+            await register_local(local, core.store, core.journal, self._clock)
+            await core.watcher.refresh()
+
+        await (self._patience.until(ensure) if core.sharing is not None else ensure())
 
     async def _index(self, core: Core) -> Looking:
         """The index, what keeps it level, and what looks at it need besides."""
@@ -210,11 +237,10 @@ class Server:
         self._stack.push_async_callback(listener.stop)
         return listener
 
-    async def _health(self, core: Core, indexer: Indexer) -> None:
-        data_plane = Check("data-plane", self._data_plane_failure)
-        ready = checks(core, indexer, self._stop, data_plane, self._fleet.audit)
+    async def _health(self) -> None:
+        """From the first moment on: a start may have to wait."""
         listener = WebListener(
-            health_app(self._registry, live=[Check("ping", lambda: "")], ready=ready),
+            health_app(self._registry, live=[Check("ping", lambda: "")], ready=lambda: self._ready),
             self._metrics_socket,
         )
         await listener.start()
@@ -226,9 +252,11 @@ class Server:
         try:
             while True:
                 waiting = spawn(changed.wait(), name="certificate change")
-                await asyncio.wait({waiting, watching}, return_when=asyncio.FIRST_COMPLETED)
-                if watching.done():
+                try:
+                    await asyncio.wait({waiting, watching}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
                     await cancel(waiting)
+                if watching.done():
                     return watching.result()
                 changed.clear()
                 await control.renew()

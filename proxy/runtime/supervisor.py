@@ -57,6 +57,8 @@ class Worker:
         self._version = -1
         self._moved = asyncio.Event()
         self._trouble = ""
+        self.waiting = ""
+        """What a process that starts waits for; empty when it does not."""
         self._audit = Level.OK, ""
         self._stopping = asyncio.Event()
 
@@ -68,7 +70,7 @@ class Worker:
     def failure(self) -> str:
         """What is wrong with it now; empty when nothing is."""
         if not self.ready.is_set():
-            return f"{self.slot} is starting"
+            return f"{self.slot} is {self.waiting or 'starting'}"
         silent = self._clock.monotonic() - self._reported_at
         if silent > SILENCE:
             return f"{self.slot} has not reported for {silent:.0f} s"
@@ -115,6 +117,7 @@ class Worker:
             code = await process.wait()
         finally:
             self._process = None
+            self.waiting = ""
             self._version = -1
             self._moved.set()
             if process.returncode is None:
@@ -126,6 +129,9 @@ class Worker:
     def report(self, line: bytes) -> None:
         """Take one line of its stdout."""
         said = json.loads(line)
+        self.waiting = str(said.get("waiting", ""))
+        if "waiting" in said:
+            return
         self._trouble = str(said.get("trouble", ""))
         level, cause = Level[str(said.get("level", "ok")).upper()], str(said.get("cause", ""))
         self._audit = level, f"{self.slot}: {cause}" if cause else ""

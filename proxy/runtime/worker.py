@@ -14,6 +14,7 @@ from proxy.gateway.listener import DataPlane
 from proxy.metrics import Metrics
 from proxy.runtime.core import Core, open_core
 from proxy.runtime.essential import Essentials
+from proxy.runtime.patience import Patience, StoppedError
 from proxy.runtime.process import Stop, prepare
 from proxy.settings import Settings
 from proxy.tasks import cancel, spawn
@@ -35,20 +36,33 @@ async def work(slot: str, settings: Settings) -> None:
     os.set_blocking(sys.stdout.fileno(), False)
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _parent_says, stop, looks)
     metrics = Metrics()
-    async with open_core(settings, SystemClock(), metrics, slot=slot, main=False) as core:
-        plane = core.data_plane()
-        await plane.start()
-        essentials = Essentials()
-        essentials.start(plane.failed(), "data plane")
-        essentials.start(core.identity.watch(lambda: None), "certificates")
-        if core.sharing is not None:
-            essentials.start(core.sharing.shipper.run(), "shipper")
-        essentials.start(_report(core, looks), "reports to the parent")
-        try:
-            await essentials.wait(stop.asked)
-        finally:
-            await drain(plane, settings.drain_timeout, stop)
-            await essentials.stop()
+    clock = SystemClock()
+    with contextlib.suppress(StoppedError):
+        async with open_core(
+            settings,
+            clock,
+            metrics,
+            slot=slot,
+            main=False,
+            patience=Patience(stop, clock, lambda cause: _tell({"waiting": cause[:LONGEST]})),
+        ) as core:
+            await _serve(core, stop, looks)
+
+
+async def _serve(core: Core, stop: Stop, looks: asyncio.Event) -> None:
+    plane = core.data_plane()
+    await plane.start()
+    essentials = Essentials()
+    essentials.start(plane.failed(), "data plane")
+    essentials.start(core.identity.watch(lambda: None), "certificates")
+    if core.sharing is not None:
+        essentials.start(core.sharing.shipper.run(), "shipper")
+    essentials.start(_report(core, looks), "reports to the parent")
+    try:
+        await essentials.wait(stop.asked)
+    finally:
+        await drain(plane, core.settings.drain_timeout, stop)
+        await essentials.stop()
 
 
 async def drain(plane: DataPlane, timeout: float, stop: Stop) -> None:
@@ -78,12 +92,16 @@ async def _report(core: Core, looks: asyncio.Event) -> None:
 
 def _say(core: Core) -> None:
     """One line to the parent: every second, and at once when the audit state changes."""
-    said = {
+    said: dict[str, str | int] = {
         "trouble": core.trouble()[:LONGEST],
         "version": core.watcher.current.version,
         "level": core.gate.level.word,
         "cause": core.gate.cause[:LONGEST],
     }
+    _tell(said)
+
+
+def _tell(said: dict[str, str | int]) -> None:
     # A parent that does not read must not stop us; one that is gone shows at stdin.
     with contextlib.suppress(BlockingIOError, BrokenPipeError):
         os.write(sys.stdout.fileno(), json.dumps(said).encode() + b"\n")

@@ -18,6 +18,8 @@ _BUSY_SECONDS: Final = 5
 _LOOK_SECONDS: Final = 3.0
 _NOT_GRANTED: Final = frozenset({"22023", "42501", "3F000"})
 """SQLSTATEs of a role that is not there, one that we may not take, and a schema that is not there."""
+_REFUSED: Final = ("28", "3D000")
+"""SQLSTATEs of a login that is not accepted, and of a database that is not there."""
 _UPGRADE: Final = (
     "As a database administrator, run `kubewitness db upgrade --login NAME`, with the login's name."
 )
@@ -93,7 +95,13 @@ async def prepare(engine: AsyncEngine) -> None:
         async with asyncio.timeout(_LOOK_SECONDS), engine.connect() as connection:
             found = await connection.run_sync(_revision)
     except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) not in _NOT_GRANTED:
+        state = getattr(error.orig, "sqlstate", None) or ""
+        if state.startswith(_REFUSED):
+            raise SettingsError(
+                f"The database refuses the login: {error.orig}.",
+                hint="Look at `database`; the password may stand in ~/.pgpass.",
+            ) from error
+        if state not in _NOT_GRANTED:
             raise
         raise SettingsError(
             f"The database does not let us work as {postgres.ROLE}: {error.orig}.", hint=_UPGRADE

@@ -44,6 +44,8 @@ class SnapshotWatcher:
         self._looking = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._looked = self._pruned = clock.monotonic()
+        self.trouble = ""
+        """Why the last look failed; empty when it did not."""
 
     @property
     def stale_seconds(self) -> float:
@@ -76,6 +78,7 @@ class SnapshotWatcher:
         async with self._looking:
             new = await self._store.snapshot(self.current)
             self._looked = self._clock.monotonic()
+            self.trouble = ""
             self._swap(self._without_ended(new))
             return self.current
 
@@ -91,12 +94,14 @@ class SnapshotWatcher:
             try:
                 await self.refresh()
             except KubewitnessError as error:
+                self.trouble = error.message
                 if not failing:
                     _log.warning(
                         "state cannot be read; the last one stays in use", error=str(error)
                     )
                 failing = True
-            except Exception:  # noqa: BLE001  # a driver's defect must not end the watch
+            except Exception as error:  # noqa: BLE001  # a driver's defect must not end the watch
+                self.trouble = f"{type(error).__name__}: {error}"
                 _log.exception("state cannot be read; the last one stays in use")
             else:
                 failing = False

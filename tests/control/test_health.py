@@ -31,7 +31,7 @@ async def get():
     async def fetch(path: str, *checks: Check, headers: dict[str, str] | None = None):
         registry = CollectorRegistry()
         Counter("things", "Some things.", registry=registry).inc(3)
-        app = health_app(lambda: registry, live=checks, ready=checks)
+        app = health_app(lambda: registry, live=checks, ready=lambda: checks)
         runner = web.AppRunner(app)
         await runner.setup()
         runners.append(runner)

@@ -34,7 +34,7 @@ async def test_workers_that_are_not_ready_in_time(settings, tmp_path, essentials
     monkeypatch.setattr(fleet, "START", 0.01)
     found = Fleet(["worker-1"], settings, tmp_path, ManualClock())
     with pytest.raises(UnavailableError, match=r"within 0 s: worker-1 is starting"):
-        await found.start(essentials)
+        await found.start(essentials, asyncio.Event())
     await essentials.stop()
 
 
@@ -47,4 +47,4 @@ async def test_a_worker_that_cannot_start_ends_the_start(
     (tmp_path / "file").write_text("")
     found = Fleet(["worker-1"], nowhere, tmp_path, ManualClock())
     with pytest.raises(EssentialTaskError, match="worker-1 ended 2 times before it was ready"):
-        await found.start(essentials)
+        await found.start(essentials, asyncio.Event())
