@@ -6,11 +6,44 @@ verbs, classes, codes), never text a client can choose freely.
 
 import math
 import warnings
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SYNC_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1)
+REFUSALS: Final = (
+    "altered-credential",
+    "bad-certificate",
+    "bad-identity",
+    "bad-impersonation",
+    "bad-request",
+    "bad-target",
+    "bad-upgrade",
+    "cluster-refused",
+    "connection-limit",
+    "control-denied",
+    "expired",
+    "http-version",
+    "impersonation",
+    "journal",
+    "last-gate",
+    "no-access",
+    "no-certificate",
+    "no-cluster",
+    "not-yet-valid",
+    "proxy-protocol",
+    "revoked",
+    "slow-request",
+    "tls-handshake",
+    "tls-timeout",
+    "unknown-credential",
+    "unreadable-request",
+    "upstream",
+    "wrong-usage",
+)
+"""Reasons of `refusals`. They are there from the start: the increase of a counter that appears with
+its first value cannot be seen."""
 _BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
 
 
@@ -69,6 +102,8 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        for reason in REFUSALS:
+            self.refusals.labels(reason)
         self.journal_batch_records = Histogram(
             "kubewitness_journal_batch_records",
             "Records made durable by one sync.",

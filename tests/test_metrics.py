@@ -1,11 +1,14 @@
 """Metrics: what is gone is shown no more, in one process and in several."""
 
+import ast
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-from proxy.metrics import Metrics, forget
+from proxy.authn.authenticate import Reason
+from proxy.metrics import REFUSALS, Metrics, forget
+from tests.write_tables import ROOT, modules
 
 SHARED = """
 import math, sys
@@ -45,3 +48,38 @@ def test_between_processes_it_is_no_number_until_it_is_back(tmp_path: Path):
         timeout=60,
     )
     assert said.stdout.strip() == "[1.0, nan, 0.0]", said.stderr
+
+
+def said(call: ast.Call) -> set[str]:
+    """The reason that a call of ours gives for a refusal, if it is one and says so in plain text."""
+    function = call.func
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    place = {"Refused": 1, "refused": 0, "_failed": 1}.get(name)
+    if name == "labels" and ast.unparse(function).endswith("refusals.labels"):
+        place = 0
+    if place is None or place >= len(call.args):
+        return set()
+    given = call.args[place]
+    return (
+        {given.value} if isinstance(given, ast.Constant) and isinstance(given.value, str) else set()
+    )
+
+
+def test_every_reason_of_a_refusal_is_there_from_the_start():
+    found: set[str] = set()
+    for path in modules():
+        if path.is_relative_to(ROOT / "proxy" / "gateway") or path.stem == "dispatch":
+            calls = [
+                node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
+            ]
+            found.update(*(said(call) for call in calls))
+    assert found | set(Reason) == set(REFUSALS)
+    samples = [
+        sample
+        for family in Metrics().registry.collect()
+        for sample in family.samples
+        if sample.name == "kubewitness_refusals_total"
+    ]
+    assert {sample.labels["reason"]: sample.value for sample in samples} == dict.fromkeys(
+        REFUSALS, 0
+    )
