@@ -29,7 +29,7 @@ RUN: Final = 256
 RUNS: Final = BLOCK // RUN
 BITMAP: Final = BLOCK // 8
 """Bytes of a bitmap."""
-_VALUE: Final = 256
+VALUE: Final = 256
 """Bytes of a value that count."""
 _HIGHEST_CODE: Final = 999
 _FEW: Final = 32
@@ -119,7 +119,7 @@ def marker(writer: str) -> Block:
 
 def posted(value: str) -> bytes:
     """A value as postings have it."""
-    return value.encode("utf-8", "surrogatepass")[:_VALUE]
+    return value.encode("utf-8", "surrogatepass")[:VALUE]
 
 
 def posted_code(code: int) -> bytes:

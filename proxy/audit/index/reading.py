@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from proxy.audit.index import selects
+from proxy.audit.index.counting import counted
 from proxy.audit.index.query import Cursor, Filter
 from proxy.audit.index.rows import Row
 from proxy.audit.index.schema import events
@@ -112,8 +113,7 @@ class Reader:
         self, given: Filter, by: By, *, bucket_seconds: int = 0, limit: int = 50
     ) -> Stats:
         """See Index."""
-        column: ColumnElement[Any] = events.c[selects.COUNTED[by]]
-        found = _tally(await self._grouped(given, column))
+        found = _tally(await self._counted(given, by))
         tallies = sorted(found, key=lambda tally: (-tally.count, tally.value))
         buckets: list[Tally] = []
         if bucket_seconds > 0:
@@ -130,6 +130,23 @@ class Reader:
         """See Index."""
         found = await self._both(given, (func.count(),), lambda chosen: chosen)
         return sum(count for (count,) in found)
+
+    async def _counted(self, given: Filter, by: By) -> list[Any]:
+        """Counts by value, from the blocks as far as they tell them."""
+        columns = (column := events.c[selects.COUNTED[by]], *selects.tallies())
+        async with self._reading() as connection:
+            known = await counted(connection, given, by)
+            if known is not None:
+                found: list[Any] = list(known.found)
+                open_ones = await open_parts(connection, given)
+                chosen = [
+                    *(selects.finished(given, *columns).where(part) for part in known.left),
+                    *(selects.still_open(given, *columns).where(part) for part in open_ones),
+                ]
+                for statement in chosen:
+                    found += (await connection.execute(statement.group_by(column))).all()
+                return found
+        return await self._grouped(given, column)
 
     async def _grouped(self, given: Filter, value: ColumnElement[Any]) -> list[Any]:
         return await self._both(

@@ -6,26 +6,22 @@ events, and the newest ones, which are in no block yet, are compared with the fi
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from sqlalchemy import and_, false, or_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from proxy.audit.index.asking import Asker
 from proxy.audit.index.blocks import (
     BLOCK,
     RUNS,
-    Field,
-    decode,
     part_places,
     parts_by_run,
-    run_times,
-    slice_name,
     whole_runs,
 )
-from proxy.audit.index.grams import SLOTS_A_SLICE, WORD, Wanted, places_with, wanted_slots
-from proxy.audit.index.narrowing import Need, needs
+from proxy.audit.index.grams import places_with, wanted_slots
+from proxy.audit.index.narrowing import needs
 from proxy.audit.index.numbers import among
+from proxy.audit.index.postings import Postings, Span, both
 from proxy.audit.index.query import Cursor, Filter, parse
 from proxy.audit.index.rows import Row
 from proxy.audit.index.schema import events, run_key
@@ -50,26 +46,8 @@ _DAYS: Final = 7
 _OLDER: Final = -1
 """What stands for all days but the newest ones that have open calls."""
 _ALWAYS: Final = 2**63 - 1
-_SPANS: Final = "SELECT number, writer, first, oldest, newest FROM blocks"
-_TIMES: Final = "SELECT number, runs FROM blocks WHERE number AMONG $1"
-_TEXTS: Final = "SELECT run, texts FROM run_texts WHERE run AMONG $1"
-_POSTED: Final = "SELECT block, bits FROM postings WHERE block AMONG $1 AND field = $2 AND "
-_PIECE: Final = (
-    "SELECT block, substr(bits, $4, $5) FROM postings"
-    " WHERE block AMONG $1 AND field = $2 AND value = $3"
-)
 
 T = TypeVar("T")
-
-
-class Span(NamedTuple):
-    """A block, and when its events were, µs since the epoch."""
-
-    number: int
-    writer: str
-    first: int
-    oldest: int
-    newest: int
 
 
 class Candidates(NamedTuple):
@@ -102,7 +80,7 @@ class Finder:
 
     def __init__(self, connection: AsyncConnection, given: Filter) -> None:
         self._connection = connection
-        self._ask = Asker(connection).ask
+        self._postings = Postings(connection)
         self._given = given
         self._needs = needs(given)
         self._text = parse(given).text
@@ -117,15 +95,15 @@ class Finder:
             statement = page(chosen, limit=limit, cursor=cursor, oldest_first=oldest_first)
             found.add(Row._make(row) for row in await self._connection.execute(statement))
 
-        spans, tail = await self._spans()
-        await look(tail)
-        window = _window(self._given, cursor, oldest_first=oldest_first)
-        left = [span for span in spans if window.meets(span.oldest, span.newest)]
+        spans, newest = await self._spans()
+        await look(newest)
+        times = window(self._given, cursor, oldest_first=oldest_first)
+        left = [span for span in spans if times.meets(span.oldest, span.newest)]
         left.sort(key=found.age)
         for step in _growing(left, _FIRST_STEP):
             if found.enough_before(step[0]):
                 break
-            candidates = sorted(await self._candidates(step, window), key=found.age)
+            candidates = sorted(await self._candidates(step, times), key=found.age)
             for few in _portions(candidates, limit * 2):
                 if found.enough_before(few[0]):
                     break
@@ -135,19 +113,19 @@ class Finder:
 
     async def parts(self) -> AsyncIterator[Condition]:
         """Conditions that no event meets twice, and every event that the filter finds meets."""
-        spans, tail = await self._spans()
-        yield tail
-        window = _window(self._given)
-        left = [span for span in spans if window.meets(span.oldest, span.newest)]
+        spans, newest = await self._spans()
+        yield newest
+        times = window(self._given)
+        left = [span for span in spans if times.meets(span.oldest, span.newest)]
         left.sort(key=lambda span: (span.writer, span.first))
         if not self._text and len(self._needs) == 1:
             if left:
-                yield _stretch(left)
+                yield stretch(left)
             return
         for step in _growing(left, _LONGEST_STEP):
-            candidates = await self._candidates(step, window)
+            candidates = await self._candidates(step, times)
             if sum(some.part.bit_count() for some in candidates) > len(step) * BLOCK // _MANY:
-                yield _stretch(step)
+                yield stretch(step)
                 continue
             for few in _portions(candidates, _MOST):
                 if few := await self._with_text(few):
@@ -155,25 +133,19 @@ class Finder:
 
     async def _spans(self) -> tuple[list[Span], Condition]:
         """All blocks, and what is in none of them yet."""
-        spans = [Span._make(row) for row in await self._ask(_SPANS)]
-        ends: dict[str, int] = {}
-        for span in spans:
-            ends[span.writer] = max(ends.get(span.writer, 0), span.first + BLOCK)
-        tails = [
-            and_(events.c.writer == writer, events.c.seq >= end) for writer, end in ends.items()
-        ]
-        return [span for span in spans if span.first >= 0], or_(false(), *tails)
+        spans, ends = await self._postings.spans()
+        return spans, tail(ends)
 
-    async def _candidates(self, spans: Sequence[Span], window: Window) -> list[Candidates]:
+    async def _candidates(self, spans: Sequence[Span], counts: Window) -> list[Candidates]:
         places = await self._places([span.number for span in spans])
-        times = dict(await self._ask(_TIMES, [*places]))
+        times = await self._postings.times(places)
         found = []
         for span in spans:
             if span.number not in places:
                 continue
-            of_runs = run_times(times[span.number])
+            of_runs = times[span.number]
             for run, first, part in parts_by_run(places[span.number]):
-                if window.meets(*of_runs[run]):
+                if counts.meets(*of_runs[run]):
                     key = run_key(span.number, run)
                     found.append(
                         Candidates(span.writer, key, span.first + first, *of_runs[run], part)
@@ -186,37 +158,24 @@ class Finder:
         for need in self._needs:
             if left is not None and _few(left):
                 return left
-            left = _both(left, await self._posted(need, [*left] if left is not None else numbers))
+            left = both(left, await self._postings.places(need, numbers if left is None else left))
         if left is None or not self._slots or _few(left):
             return left or {}
         words = dict.fromkeys(left, _EVERY_RUN)
         for piece in self._slots:
             if not words:
                 break
-            found = await self._with_piece(piece, [*words])
+            found = await self._postings.runs_with(piece, words)
             words = {block: word & found.get(block, 0) for block, word in words.items()}
             words = {block: word for block, word in words.items() if word}
-        return _both(left, {block: whole_runs(word) for block, word in words.items()})
-
-    async def _posted(self, need: Need, numbers: list[int]) -> dict[int, int]:
-        statement, values = _posted(need)
-        found: defaultdict[int, int] = defaultdict(int)
-        for block, bits in await self._ask(statement, numbers, int(need.field), *values):
-            found[block] |= decode(bits)
-        return found
-
-    async def _with_piece(self, piece: Wanted, numbers: list[int]) -> dict[int, int]:
-        number, at = divmod(piece.slot, SLOTS_A_SLICE)
-        where = (slice_name(number), at * WORD + 1, piece.width * WORD)
-        found = await self._ask(_PIECE, numbers, int(Field.PIECES), *where)
-        return {block: _any_word(bits) for block, bits in found}
+        return both(left, {block: whole_runs(word) for block, word in words.items()})
 
     async def _with_text(self, candidates: list[Candidates]) -> list[Candidates]:
         """Only those in whose texts the free text stands."""
         count = sum(one.part.bit_count() for one in candidates)
         if not self._text or count <= _FEW_TEXTS * len(candidates):
             return candidates
-        found = await self._ask(_TEXTS, [one.run for one in candidates])
+        found = await self._postings.texts(one.run for one in candidates)
         places = {run: places_with(texts, self._text) for run, texts in found}
         left = (one._replace(part=one.part & places.get(one.run, 0)) for one in candidates)
         return [one for one in left if one.part]
@@ -273,7 +232,7 @@ class _Found:
         self.rows = together[: self._limit]
 
 
-def _window(given: Filter, cursor: Cursor | None = None, *, oldest_first: bool = False) -> Window:
+def window(given: Filter, cursor: Cursor | None = None, *, oldest_first: bool = False) -> Window:
     """The times that a filter leaves, behind `cursor`."""
     since = given.since if given.since is not None else -_ALWAYS
     until = given.until - 1 if given.until is not None else _ALWAYS
@@ -327,7 +286,14 @@ def _where(candidates: Iterable[Candidates]) -> Condition:
     )
 
 
-def _stretch(spans: Iterable[Span]) -> Condition:
+def tail(ends: dict[str, int]) -> Condition:
+    """The events of each writer from a sequence on."""
+    column = events.c
+    each = [and_(column.writer == writer, column.seq >= end) for writer, end in ends.items()]
+    return or_(false(), *each)
+
+
+def stretch(spans: Iterable[Span]) -> Condition:
     """All events of these blocks, and of those between them of the same writers."""
     of_writer: defaultdict[str, list[Span]] = defaultdict(list)
     for span in spans:
@@ -348,39 +314,5 @@ def _stretch(spans: Iterable[Span]) -> Condition:
     )
 
 
-def _posted(need: Need) -> tuple[str, list[Any]]:
-    """The statement for the postings of any one of a need's values, and those values.
-
-    A part for each range: so each of them is looked up, and not all values of the field.
-    """
-    values: list[Any] = []
-
-    def parameter(value: bytes) -> str:
-        values.append(value)
-        return f"${len(values) + 2}"  # behind the blocks and the field
-
-    either = [
-        f"value >= {parameter(low)} AND value < {parameter(high)}" for low, high in need.ranges
-    ]
-    if need.exact:
-        either.append(f"value IN ({', '.join(map(parameter, need.exact))})")
-    return " UNION ALL ".join(_POSTED + part for part in either or ["false"]), values
-
-
-def _any_word(words: bytes) -> int:
-    """The runs that stand in any of some words."""
-    found = 0
-    for at in range(0, len(words), WORD):
-        found |= int.from_bytes(words[at : at + WORD], "little")
-    return found
-
-
 def _few(places: dict[int, int]) -> bool:
     return sum(bits.bit_count() for bits in places.values()) <= _FEW
-
-
-def _both(left: dict[int, int] | None, right: dict[int, int]) -> dict[int, int]:
-    if left is None:
-        return {block: bits for block, bits in right.items() if bits}
-    both = {block: bits & right.get(block, 0) for block, bits in left.items()}
-    return {block: bits for block, bits in both.items() if bits}

@@ -3,7 +3,6 @@
 That it finds what a filter means is shown in test_reading.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,37 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from proxy.audit.index import selects
 from proxy.audit.index.blocks import BLOCK
 from proxy.audit.index.query import Filter
-from proxy.audit.index.rows import EVENT, Row
 from proxy.audit.index.schema import events
 from proxy.audit.index.searching import Finder
-from proxy.audit.index.sqlite import SqliteIndex
-from proxy.audit.index.store import Position
-
-BLOCKS = 40
-EACH = 300
-"""Events in a block."""
+from tests.audit.index.some_blocks import filled
 
 
-def a_row(seq: int) -> Row:
-    user = "rare" if seq == 3 * BLOCK + 40 else f"user-{seq % 7}"
-    verb = "get" if seq % 7 else "delete"
-    uri = f"/api/v1/pods/pod-{seq % 5}" if user != "rare" else "/needle"
-    return Row("w", seq, EVENT, f"id-{seq}", at=seq, username=user, verb=verb, uri=uri)
-
-
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("searching") / "index.db"
-
-    async def fill() -> None:
-        index = await SqliteIndex.open(path)
-        for first in range(0, BLOCKS * BLOCK, BLOCK):
-            rows = [a_row(first + 40 * number) for number in range(1, EACH)]
-            await index.insert(rows, "w", Position("s", 1, rows[-1].seq))
-        await index.close()
-
-    asyncio.run(fill())
-    return path
+@pytest.fixture(scope="module", name="filled")
+def _filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return filled(tmp_path_factory.mktemp("searching") / "index.db")
 
 
 @pytest.fixture
