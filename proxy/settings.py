@@ -60,6 +60,13 @@ def require_database_url(url: str) -> None:
         )
 
 
+def database_place(url: str) -> str:
+    """Where the database of `url` is, for people: its hosts and ports, and nothing else of it."""
+    parsed = urlsplit(url)
+    hosts = parsed.netloc.rpartition("@")[2]
+    return hosts or dict(parse_qsl(parsed.query)).get("host", "") or "its local socket"
+
+
 def _readable(url: str) -> bool:
     try:
         parsed = urlsplit(url)

@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.errors import SettingsError
-from proxy.settings import load, require_database_url
+from proxy.settings import database_place, load, require_database_url
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,19 @@ def test_a_password_pasted_in_as_it_is_is_refused_and_not_repeated(rest):
 
 
 URL = "postgresql://serve:hunter2@db/audit"
+
+
+@pytest.mark.parametrize(
+    ("rest", "place"),
+    [
+        ("u:pass%2Fword@db.example:5432/audit?sslmode=require", "db.example:5432"),
+        ("u:p@a:1,[::1]:2/audit", "a:1,[::1]:2"),
+        ("u:p@/audit?host=/run/postgresql&password=hidden", "/run/postgresql"),
+        ("/audit", "its local socket"),
+    ],
+)
+def test_where_a_database_is_in_words(rest, place):
+    assert database_place(f"postgresql://{rest}") == place
 
 
 def test_the_database_s_url_out_of_a_file(tmp_path):

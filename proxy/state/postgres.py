@@ -11,7 +11,7 @@ import asyncpg
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from proxy.settings import require_database_url
+from proxy.settings import database_place, require_database_url
 from proxy.state import tables
 
 SCHEMA: Final = "kubewitness"
@@ -76,9 +76,15 @@ async def connect(
     Raises OSError (also when it takes too long) and the errors of asyncpg.
     """
     settings = _SESSION | {"application_name": name} | ({} if admin else {"role": ROLE})
-    made: asyncpg.Connection = await asyncpg.connect(
-        url, timeout=CONNECT_SECONDS, server_settings=settings
-    )
+    try:
+        made: asyncpg.Connection = await asyncpg.connect(
+            url, timeout=CONNECT_SECONDS, server_settings=settings
+        )
+    except OSError as error:
+        # What the loop says of it names no host, and of a timeout it says nothing.
+        slow = isinstance(error, TimeoutError)
+        why = "no answer in time" if slow else error.strerror or str(error)
+        raise ConnectionError(f"{database_place(url)}: {why}") from error
     return made
 
 

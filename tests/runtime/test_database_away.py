@@ -136,9 +136,12 @@ def test_the_page_says_at_once_that_the_state_cannot_be_read(
     address = health_address(proxy)
     server.kill()
     began = time.monotonic()
-    status, _ = page_says(address, "readyz", "[~]state failed: the state has not been read for")
+    status, text = page_says(address, "readyz", "[~]state failed: the state has not been read for")
     assert time.monotonic() - began < 4, "before it is stale"
     assert status == 200, "calls go on with what was read last"
+    lines = [line for line in text.splitlines() if line.startswith("[~]")]
+    place = f"{server.host}:{server.port}"
+    assert [place in line for line in lines] == [True] * 3, "audit, state and index name the host"
     server.start()
     page_says(address, "readyz?verbose", "[+]state ok")
 

@@ -223,7 +223,7 @@ async def test_partitions_are_made_ahead(site: Ready, index: PostgresIndex):
     ("url", "says"),
     [
         ("sqlite:///x", "not a postgresql"),
-        ("postgresql://127.0.0.1:1/x?sslmode=disable", "cannot be reached"),
+        ("postgresql://127.0.0.1:1/x?sslmode=disable", "127.0.0.1:1 cannot be reached: Con"),
         ("postgresql://nobody:hidden@{host}/{db}", "refuses the login"),
         ("postgresql://{login}:hidden@{host}/{db}", "refuses the login"),
         ("postgresql://{login}:pass%2Fword@{host}/absent", "refuses the login"),

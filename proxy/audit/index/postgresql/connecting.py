@@ -16,7 +16,7 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from proxy.errors import SettingsError, UnavailableError
-from proxy.settings import is_postgresql, require_database_url
+from proxy.settings import database_place, is_postgresql, require_database_url
 
 CONNECT_SECONDS: Final = 2.0
 _KEEP: Final = "What is recorded is in the journals; the index follows when it is back."
@@ -62,18 +62,33 @@ async def connect(url: str, role: Role | None, *, seconds: float = CONNECT_SECON
         raise SettingsError("database: is not a postgresql:// URL.")
     require_database_url(url)
     with translated():
-        async with asyncio.timeout(seconds):
-            connection = await asyncpg.connect(
-                url,
-                server_settings=_SESSION | {"search_path": _path(role)},
-            )
-            try:
-                if role is not None:
-                    await connection.execute(f"SET ROLE {role}")
-            except BaseException:
-                connection.terminate()
-                raise
+        try:
+            async with asyncio.timeout(seconds):
+                return await _connected(url, role)
+        except TimeoutError as error:
+            raise _unreachable(url, "does not answer in time") from error
+        except OSError as error:
+            # What the event loop says of it names no host.
+            why = error.strerror or str(error)
+            raise _unreachable(url, f"cannot be reached: {why}") from error
+
+
+async def _connected(url: str, role: Role | None) -> Any:  # noqa: ANN401
+    connection = await asyncpg.connect(
+        url,
+        server_settings=_SESSION | {"search_path": _path(role)},
+    )
+    try:
+        if role is not None:
+            await connection.execute(f"SET ROLE {role}")
+    except BaseException:
+        connection.terminate()
+        raise
     return connection
+
+
+def _unreachable(url: str, what: str) -> UnavailableError:
+    return UnavailableError(f"PostgreSQL at {database_place(url)} {what}.", hint=_KEEP)
 
 
 def _path(role: Role | None) -> str:
