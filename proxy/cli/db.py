@@ -143,19 +143,29 @@ def _cell(value: object) -> str:
 
 @app.command(
     epilog="Examples:\n\n  kubewitness db rebuild --data-dir D\n\n"
-    "  kubewitness db rebuild --data-dir D --journals /volumes/replica-2/journal"
+    "  kubewitness db rebuild --data-dir D --journals /volumes/replica-2/journal\n\n"
+    "  KUBEWITNESS_ADMIN_DATABASE=postgresql://postgres@db/audit kubewitness db rebuild --data-dir D"
 )
 def rebuild(
     journals: Annotated[
         list[Path] | None,
         typer.Option(help="More directories with journals, as of other replicas; repeat it."),
     ] = None,
+    admin_database: Annotated[
+        str,
+        typer.Option(
+            envvar="KUBEWITNESS_ADMIN_DATABASE",
+            help="URL of a database administrator; then blocks that hide records are made anew.",
+            show_default=False,
+        ),
+    ] = "",
     data_dir: DirOption = None,
 ) -> None:
     """Make the index anew from the journals, and compare it with them record by record.
 
     An embedded index is replaced, so `serve` must not run. In PostgreSQL what is missing is added
-    and nothing is taken away, while `serve` runs.
+    and no record is taken away, while `serve` runs; what leads searches to the records is made
+    again and compared, too.
     """
     settings = _settings(data_dir)
     data = DataDir(settings.data_dir)
@@ -164,12 +174,13 @@ def rebuild(
     if missing:
         raise InvalidInputError(f"There is no directory {missing[0]}.")
     if settings.database:
-        compared = asyncio.run(_in_postgresql(settings.database, [data.journal, *(journals or [])]))
+        directories = [data.journal, *(journals or [])]
+        compared, left = asyncio.run(_in_postgresql(settings.database, directories, admin_database))
     else:
         if journals:
             raise InvalidInputError("--journals is for replicas that share a database.")
         with data.exclusively():
-            compared = asyncio.run(_embedded(data))
+            compared, left = asyncio.run(_embedded(data)), []
     write(f"{compared.records} records in the index, byte for byte as in the journals.\n")
     for what in ("missing", "different", "unknown"):
         found = getattr(compared, what)
@@ -177,6 +188,11 @@ def rebuild(
             say(f"{len(found)} {what}, the first is {found[0][1]} of {found[0][0]}.")
     if not compared.equal:
         raise ConflictError("The index does not hold what the journals do.")
+    if left:
+        raise ConflictError(
+            f"{len(left)} blocks hide records from searches.",
+            hint="With KUBEWITNESS_ADMIN_DATABASE set, this command makes them anew.",
+        )
 
 
 async def _embedded(data: DataDir) -> Any:  # noqa: ANN401  # Compared; imported late, for --help
@@ -186,16 +202,22 @@ async def _embedded(data: DataDir) -> Any:  # noqa: ANN401  # Compared; imported
         return await rebuild_sqlite(data, told)
 
 
-async def _in_postgresql(url: str, directories: list[Path]) -> Any:  # noqa: ANN401
+async def _in_postgresql(url: str, directories: list[Path], admin: str) -> tuple[Any, list[Any]]:
+    """What was compared, and the blocks that hide records still."""
     from proxy.runtime.database import open_index
-    from proxy.runtime.rebuild import fill_and_compare
+    from proxy.runtime.rebuild import fill_and_compare, look_at_blocks
 
     index = await open_index(url)
     try:
         with _bars() as told:
-            return await fill_and_compare(index, directories, told)
+            compared = await fill_and_compare(index, directories, told)
+            found, left = await look_at_blocks(url, index, admin, told)
     finally:
         await index.close()
+    for one in found:
+        what = "false" if one in left else "made anew"
+        say(f"Block {one.first} of {one.writer} hid records: {one.why}; {what}.")
+    return compared, left
 
 
 class _bars:  # noqa: N801  # a context manager, named like one

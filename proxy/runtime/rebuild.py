@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from proxy.audit.index.postgres import PostgresIndex
+from proxy.audit.index.postgresql.verifying import FalseBlock, false_blocks, remake
 from proxy.audit.index.rows import Row
 from proxy.audit.index.rows import row as row_of
 from proxy.audit.index.sqlite import SqliteIndex
@@ -32,7 +33,7 @@ class Compared:
     missing: list[tuple[str, int]] = field(default_factory=list)
     """(writer, sequence) that only a journal has."""
     different: list[tuple[str, int]] = field(default_factory=list)
-    """In both, and not the same."""
+    """In both, and not the same: the line, or a column beside it."""
     unknown: list[tuple[str, int]] = field(default_factory=list)
     """Of a writer whose journals are here, and that no journal has."""
 
@@ -123,7 +124,8 @@ async def compare(
                 if held is None or held[0] > row.seq:
                     compared.unknown.append((writer, row.seq))
                     continue
-                if held[1] == row.line:
+                # What stands beside the line is what filters look at.
+                if held[1] == row.line and row_of(writer, *held) == row:
                     compared.records += 1
                 else:
                     compared.different.append((writer, row.seq))
@@ -134,6 +136,27 @@ async def compare(
             miss(writer, *held)
             held = next(lines, None)
     return compared
+
+
+async def look_at_blocks(
+    url: str, index: PostgresIndex, admin_url: str, progress: Progress
+) -> tuple[list[FalseBlock], list[FalseBlock]]:
+    """Blocks in PostgreSQL that hide records from searches: those found, and those that are left.
+
+    To make them anew takes the rights of the owner, so all are left without an administrator's URL.
+    """
+    done = 0
+
+    def told(more: int) -> None:
+        nonlocal done
+        done += more
+        progress("blocks", done, 0)
+
+    found = await false_blocks(url, index, told)
+    if not found or not admin_url:
+        return found, found
+    await remake(admin_url, found)
+    return found, await false_blocks(url, index)
 
 
 class Gone:

@@ -82,8 +82,10 @@ OPEN = "SET session_replication_role = replica;ALTER TABLE kubewitness.events DI
     [
         ("DELETE FROM kubewitness.events WHERE seq = 7", Compared(records=42)),
         ("UPDATE kubewitness.events SET line = 'forged' WHERE seq = 7", "seq 7"),
+        # What filters look at, beside a line that is as it was.
+        ("UPDATE kubewitness.events SET username = 'nobody' WHERE seq = 7", 7),
     ],
-    ids=["deleted", "altered"],
+    ids=["deleted", "altered", "altered beside the line"],
 )
 async def test_what_an_administrator_did_shows(data: DataDir, ready: Ready, deed, expected):
     index = await PostgresIndex.open(ready.url)
@@ -96,6 +98,9 @@ async def test_what_an_administrator_did_shows(data: DataDir, ready: Ready, deed
     ready.database.exec(f"{OPEN} {names}; {deed}")
     if isinstance(expected, Compared):
         assert await fill_and_compare(index, [data.journal / "worker-1"], quiet) == expected
+    elif isinstance(expected, int):
+        compared = await fill_and_compare(index, [data.journal / "worker-1"], quiet)
+        assert [seq for _, seq in compared.different] == [expected]
     else:
         with pytest.raises(KubewitnessError, match=expected):
             await fill_and_compare(index, [data.journal / "worker-1"], quiet)

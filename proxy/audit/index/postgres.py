@@ -22,7 +22,6 @@ from proxy.audit.index.postgresql.ddl import DAY_MICROS, SCHEMA_VERSION
 from proxy.audit.index.postgresql.hearing import CHANNEL, hear
 from proxy.audit.index.reading import Reader
 from proxy.audit.index.rows import Row
-from proxy.audit.index.schema import run_key
 from proxy.audit.index.store import ForeignRecordsError, Position
 from proxy.errors import UnavailableError
 
@@ -212,30 +211,13 @@ async def _copy(connection: Any, rows: Sequence[Row], writer: str) -> None:  # n
 
 async def _add(connection: Any, block: Block) -> None:  # noqa: ANN401
     """Add a block, unless it is there: then another process made the same."""
-    number = await connection.fetchval(f"SELECT nextval('{SCHEMA}.block_numbers')")
-    status = await connection.execute(
-        f"INSERT INTO {SCHEMA}.blocks (number, writer, first, oldest, newest, runs)"
-        " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-        number,
+    fields, values, bits = zip(*block.postings, strict=True) if block.postings else ((), (), ())
+    runs, texts = zip(*block.texts, strict=True) if block.texts else ((), ())
+    await connection.execute(
+        f"SELECT {SCHEMA}.add_block($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         *block[: len(Block._fields) - 2],
+        *(fields, values, bits, runs, texts),
     )
-    if status != "INSERT 0 1":
-        return
-    for table, columns, records in (
-        (
-            "postings",
-            ("block", "field", "value", "bits"),
-            [(number, *one) for one in block.postings],
-        ),
-        (
-            "run_texts",
-            ("run", "texts"),
-            [(run_key(number, run), text) for run, text in block.texts],
-        ),
-    ):
-        await connection.copy_records_to_table(
-            table, schema_name=SCHEMA, columns=columns, records=records
-        )
 
 
 async def _commit(connection: Any, told: str) -> None:  # noqa: ANN401

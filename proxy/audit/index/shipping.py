@@ -53,7 +53,7 @@ class Shipper(Indexer):
         self._durable = durable or {}
         self._attested_at: float | None = None
         self._listed_at: float | None = None
-        self._answered_at = clock.monotonic()
+        self._answered_at = self._probed_at = clock.monotonic()
         self._failed = 0
         self._on_indexed: list[Callable[[str, int], None]] = []
         self._on_change: list[Callable[[str], None]] = []
@@ -100,10 +100,17 @@ class Shipper(Indexer):
             self._attested_at = now
 
     async def _probe(self) -> None:
-        """While nothing is shipped, ask whether the database answers and its end is still ours."""
-        if self._clock.monotonic() - self._answered_at < PROBE:
+        """Ask whether the ends of our journals in the database are still ours.
+
+        While nothing is shipped one of them now and then, to see whether the database answers.
+        """
+        now = self._clock.monotonic()
+        all_of_them = now - self._probed_at >= ATTEST
+        if not all_of_them and now - self._answered_at < PROBE:
             return
-        for directory, tail in list(self._tails.items())[:1]:
+        if all_of_them:
+            self._probed_at = now
+        for directory, tail in list(self._tails.items())[: None if all_of_them else 1]:
             async with self._patience():
                 later = await self._shared.after(tail.writer, tail.position.seq, 1)
             if later:

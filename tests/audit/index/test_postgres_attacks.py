@@ -27,6 +27,8 @@ EVERYTHING = """
 SELECT md5(string_agg(e::text, '|' ORDER BY writer, seq, at)), count(*) FROM kubewitness.events e;
 SELECT md5(string_agg(o::text, '|' ORDER BY audit_id)), count(*) FROM kubewitness.open_calls o;
 SELECT md5(string_agg(b::text, '|' ORDER BY number)) FROM kubewitness.blocks b;
+SELECT md5(string_agg(p::text, '|' ORDER BY block, field, value)) FROM kubewitness.postings p;
+SELECT md5(string_agg(t::text, '|' ORDER BY run)) FROM kubewitness.run_texts t;
 SELECT md5(string_agg(concat_ws(' ', oid::regclass, relowner::regrole, relacl, relpersistence,
   relkind, relrowsecurity, relforcerowsecurity, relfilenode, relhasrules, relispartition), '|'
   ORDER BY oid)) FROM pg_class WHERE relnamespace::regnamespace::text LIKE 'kubewitness%';
@@ -45,6 +47,10 @@ SELECT string_agg(concat_ws(' ', rolname, rolsuper, rolcanlogin, rolcreaterole, 
   ORDER BY rolname) FROM pg_roles WHERE rolname LIKE 'kubewitness%' OR rolname LIKE 'serve_%';
 """
 
+BLOCK_AT = (
+    "SELECT kubewitness.add_block('w-0', {first}, 0, 0, '', ARRAY[0::smallint],"
+    " ARRAY['0'::bytea], ARRAY['L'::bytea], ARRAY[]::int[], ARRAY[]::bytea[])"
+)
 # (as, statement) or (as, statement, the error it meets). `{p}` is the partition with the records.
 ATTACKS: list[tuple[Any, ...]] = [
     # Changing records, on every way to them.
@@ -148,6 +154,25 @@ ATTACKS: list[tuple[Any, ...]] = [
     (WRITER, "DELETE FROM kubewitness.blocks"),
     (WRITER, "UPDATE kubewitness.postings SET bits = ''"),
     (WRITER, "TRUNCATE kubewitness.run_texts"),
+    # What a search believes: a false block, or a false part of one, would hide records from it.
+    *[
+        (role, statement)
+        for role in (WRITER, READER, STATE, LOGIN)
+        for statement in (
+            "INSERT INTO kubewitness.blocks VALUES (99, 'w-0', 0, 0, 0, '')",
+            "INSERT INTO kubewitness.postings VALUES (1, 15, '000', '')",
+            "INSERT INTO kubewitness.run_texts VALUES (64, '')",
+            "SELECT nextval('kubewitness.block_numbers')",
+        )
+    ],
+    *[(role, BLOCK_AT.format(first=0)) for role in (READER, STATE, LOGIN)],
+    # Before its records are there, far ahead, not where blocks begin, without a writer, once more.
+    *[
+        (WRITER, BLOCK_AT.format(first=first))
+        for first in (0, 1, 16_384, 16_384_000, -8_192, -32_768)
+    ],
+    (WRITER, BLOCK_AT.format(first=-16_384).replace("w-0", "w-9")),
+    (WRITER, BLOCK_AT.format(first=9_223_372_036_854_767_616), "22003"),
     (WRITER, "SELECT setval('kubewitness.block_numbers', 1)"),
     (WRITER, "SELECT * FROM kubewitness.removed"),
     (WRITER, "INSERT INTO kubewitness.removed VALUES ('x', 0, 1, 'w-0', 1, 2, 2, 'mine')"),
@@ -248,6 +273,8 @@ ATTACKS: list[tuple[Any, ...]] = [
     (WRITER, "REFRESH MATERIALIZED VIEW kubewitness_views.events", None),
 ]
 SILENT = [
+    # The writer is marked already.
+    (WRITER, BLOCK_AT.format(first=-16_384)),
     # Warnings instead of errors, and without any effect.
     (WRITER, "VACUUM FULL kubewitness.{p}"),
     (WRITER, "ANALYZE kubewitness.events"),

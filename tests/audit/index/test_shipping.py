@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxy.audit.index import shipping, tailing
+from proxy.audit.index.rows import row
 from proxy.audit.index.shipping import Shipper
 from proxy.audit.index.store import ForeignRecordsError
 from proxy.audit.journal.writer import JournalWriter
@@ -172,6 +173,26 @@ async def test_a_quiet_database_is_asked_whether_it_is_there_and_attested(
         clock.advance(shipping.ATTEST)
         await work.catch_up()
         assert index.attested == 2
+
+
+async def test_false_records_behind_ours_are_noticed_while_more_is_shipped(
+    tmp_path: Path, disk: FaultyStorage, clock: ManualClock, index: MemoryIndex
+) -> None:
+    work = shipper(tmp_path, index, clock)
+    async with writing(tmp_path, disk, clock) as journal:
+        await grow(journal)
+        await work.catch_up()
+        ((writer, rows),) = index.rows.items()
+        rows[9_000] = row(writer, 9_000, rows[2].line)
+
+        async def go_on() -> None:
+            for _ in range(70):  # without a second of quiet
+                clock.advance(1.0)
+                await grow(journal, 1)
+                await work.catch_up()
+
+        with pytest.raises(ForeignRecordsError, match="at sequence 9000"):
+            await go_on()
 
 
 class Copies:

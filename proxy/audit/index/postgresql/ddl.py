@@ -14,13 +14,14 @@ from sqlalchemy.dialects import postgresql
 from proxy.audit.index.postgresql.connecting import SCHEMA, VIEWS, Role
 from proxy.audit.index.schema import blocks, events, open_calls, postings, run_texts
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Grows with each change below that an older `serve` would not understand."""
 FIRST_DAY: Final = 18_262
 """2020-01-01, in days since the epoch; what is earlier shares one partition."""
 LAST_DAY: Final = 47_482
 """2100-01-01; what is later shares one partition, too."""
 DAY_MICROS: Final = 86_400_000_000
+_ADD_BLOCK: Final = "add_block(text, bigint, bigint, bigint, bytea, smallint[], bytea[], bytea[], integer[], bytea[])"
 _DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 COPIES: Final = (events, open_calls, blocks, postings, run_texts)
@@ -147,15 +148,13 @@ def rights() -> Iterator[str]:
     )
     yield f"GRANT USAGE ON SCHEMA {SCHEMA} TO {Role.WRITER}"
     yield f"GRANT INSERT ({columns}) ON {SCHEMA}.events TO {Role.WRITER}"
-    for table in (blocks, postings, run_texts):
-        yield f"GRANT INSERT ON {SCHEMA}.{table.name} TO {Role.WRITER}"
-    yield f"GRANT USAGE ON SEQUENCE {SCHEMA}.block_numbers TO {Role.WRITER}"
     yield f"GRANT SELECT ON {SCHEMA}.index_schema TO {Role.WRITER}"
     for function in (
         "ensure_partitions(bigint[])",
         "note_calls(text, text[], bigint[], bigint[], text[], bigint[])",
         "positions()",
         "compare(text, bigint[], bytea[])",
+        _ADD_BLOCK,
     ):
         yield f"GRANT EXECUTE ON FUNCTION {SCHEMA}.{function} TO {Role.WRITER}"
     yield f"GRANT USAGE ON SCHEMA {VIEWS} TO {Role.READER}"

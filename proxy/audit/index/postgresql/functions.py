@@ -7,6 +7,7 @@ role gains nothing by calling them but work for the server, and that is bounded.
 from collections.abc import Iterator
 from typing import Final
 
+from proxy.audit.index.blocks import BLOCK, RUNS
 from proxy.audit.index.postgresql.connecting import SCHEMA
 from proxy.audit.index.postgresql.ddl import DAY_MICROS, FIRST_DAY, LAST_DAY
 
@@ -31,6 +32,7 @@ def functions() -> Iterator[str]:
     yield _NOTE_CALLS
     yield _COMPARE
     yield _POSITIONS
+    yield _ADD_BLOCK
 
 
 _PARTITIONS: Final = f"""
@@ -189,4 +191,42 @@ BEGIN
   END LOOP;
   RETURN QUERY SELECT r.writer, max(r.last_seq) FROM {SCHEMA}.removed r
     WHERE r.writer <> ALL (known) GROUP BY r.writer;
+END $body$"""
+
+# A search believes blocks, so one that does not fit would hide records. A block comes whole, once,
+# in order, and not before the last of its records: `serve` adds it in the transaction that adds
+# that one, which leaves nobody else a moment to. What stands in it is compared by `db rebuild`.
+_ADD_BLOCK: Final = f"""
+CREATE OR REPLACE FUNCTION {SCHEMA}.add_block(of_writer text, begins bigint,
+  oldest bigint, newest bigint, times bytea, fields smallint[], named bytea[], places bytea[],
+  runs integer[], packed bytea[])
+RETURNS boolean LANGUAGE plpgsql {_OWNER} SET enable_seqscan = off SET jit = off AS $body$
+DECLARE
+  latest bigint;
+  block bigint;
+  complete boolean;
+BEGIN
+  SELECT max(b.first) INTO latest FROM {SCHEMA}.blocks b WHERE b.writer = of_writer;
+  IF EXISTS (SELECT FROM {SCHEMA}.blocks b WHERE b.writer = of_writer AND b.first = begins) THEN
+    RETURN false;
+  END IF;
+  EXECUTE 'SELECT EXISTS (SELECT FROM {SCHEMA}.events e WHERE e.writer = $1 AND e.seq >= $2)'
+    INTO complete USING of_writer, begins + {BLOCK} - 1;
+  IF begins < -{BLOCK} OR begins % {BLOCK} <> 0 OR (begins < 0) <> (latest IS NULL)
+     OR begins <= latest OR NOT complete THEN
+    RAISE EXCEPTION 'a block of % does not begin at %', of_writer, begins
+      USING ERRCODE = 'insufficient_privilege';
+  END IF;
+  INSERT INTO {SCHEMA}.blocks (number, writer, first, oldest, newest, runs)
+    VALUES (nextval('{SCHEMA}.block_numbers'), of_writer, begins, oldest, newest, times)
+    ON CONFLICT DO NOTHING RETURNING number INTO block;
+  IF block IS NULL THEN
+    RETURN false;
+  END IF;
+  INSERT INTO {SCHEMA}.postings (block, field, value, bits)
+    SELECT block, p.field, p.value, p.bits FROM unnest(fields, named, places)
+      AS p (field, value, bits);
+  INSERT INTO {SCHEMA}.run_texts (run, texts)
+    SELECT block * {RUNS} + t.run, t.texts FROM unnest(runs, packed) AS t (run, texts);
+  RETURN true;
 END $body$"""
