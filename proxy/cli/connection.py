@@ -5,6 +5,7 @@
 3. The current context.
 """
 
+import ipaddress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -93,6 +94,19 @@ def split(server: str) -> tuple[str, int]:
     if not port.isdecimal() or not 0 < int(port) < 65536 or not host.strip("[]"):
         raise InvalidInputError(f"{server!r} is not https://host:port.")
     return host.strip("[]"), int(port)
+
+
+def join(host: str, port: int) -> str:
+    """The opposite of `split`."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches itself under `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def of_data_dir(path: Path) -> "Server":

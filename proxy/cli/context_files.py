@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from proxy.cli.connection import connect
+from proxy.cli.connection import connect, is_loopback, join, split
 from proxy.cli.context import DataDirOption, ViaOption, default_path, load, read_document
 from proxy.cli.moments import until
-from proxy.cli.output import to_yaml, visible, write
+from proxy.cli.output import say, to_yaml, visible, write
 from proxy.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
 from proxy.files import replace_private
 
@@ -29,6 +29,13 @@ def issue(
     ttl: Annotated[
         str, typer.Option(help="How long it works, such as 30d; default: the server's.")
     ] = "",
+    server: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="The control plane as they reach it; default: as this command does.",
+        ),
+    ] = "",
     data_dir: DataDirOption = None,
     via: ViaOption = None,
 ) -> None:
@@ -41,14 +48,15 @@ def issue(
             f"{output} cannot be made.", hint="Name a new file in a directory that is there."
         )
     client = connect(data_dir, via)
+    address = join(*split(server)) if server else client.server.address
     issued, key = obtain(client, "/credentials", {"user": user, "usage": "admin", "ttl": ttl})
     values = (
-        f"https://{client.server.address}",
+        f"https://{address}",
         base64_text(client.server.ca.encode()),
         base64_text(issued["certificate"].encode()),
         base64_text(key),
     )
-    name = f"{user}@{client.server.address}"
+    name = f"{user}@{address}"
     document = {
         "current-context": name,
         "contexts": [{"name": name, **dict(zip(_FIELDS, values, strict=True))}],
@@ -63,6 +71,11 @@ def issue(
     write(f"Wrote {visible(output)} for {visible(user)}.\n")
     write(f"Valid until {until(issued['notAfter'])}; serial {issued['serial']}.\n")
     write(f"They run:  kubewitness context add {visible(output.name)}\n")
+    if is_loopback(split(address)[0]):
+        say(
+            f"Warning: {address} is reached from this machine only. For another one, issue it with "
+            "--server HOST:PORT, a name in `tls.names` that `control` listens on."
+        )
 
 
 def add(

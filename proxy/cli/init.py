@@ -1,20 +1,24 @@
 """`kubewitness init`: a data directory with everything that `serve` needs."""
 
 import asyncio
+import contextlib
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 import yaml
 
+from proxy.audit.port import JournalUnavailableError
 from proxy.cli import context
 from proxy.cli.output import say
 from proxy.cli.settings_flags import with_settings
 from proxy.cli.settings_table import rows, template
 from proxy.data_dir import DataDir
-from proxy.errors import ConflictError, InvalidInputError
+from proxy.errors import ConflictError, InvalidInputError, KubewitnessError, UnavailableError
 from proxy.files import create_private, replace_private
-from proxy.settings import Settings
+from proxy.settings import MIB, Settings, load
 
 _ASKED: Final = frozenset({"data_dir", "listen", "control", "metrics", "tls.names"})
 _SHARED: Final = frozenset(
@@ -50,7 +54,7 @@ def command(
     data = DataDir(settings.data_dir)
     if data.initialised:
         data.require()
-        say_present(data)
+        say_present(data, settings)
         return
     from proxy import logs
 
@@ -77,11 +81,51 @@ def initialise(settings: Settings, names: frozenset[str] | None = frozenset()) -
     it holds no values at all.
     """
     data = DataDir(settings.data_dir)
-    data.create()
+    with _all_or_nothing(data, settings):
+        _make(data, settings, names)
+
+
+def _make(data: DataDir, settings: Settings, names: frozenset[str] | None) -> None:
     asyncio.run(_fill(settings, data))
     chosen = {} if names is None else _chosen(settings, names)
     # Last: its presence says that all of it is there.
     create_private(data.settings, template(chosen).encode())
+
+
+@contextlib.contextmanager
+def _all_or_nothing(data: DataDir, settings: Settings) -> Iterator[None]:
+    """Make the directory for what is made within, and take both back if that fails.
+
+    Left there, it would fill a disk that has no room for it. What was there before stays. Nobody
+    else may be at it at the same time: ConflictError.
+    """
+    there = data.path.exists()
+    before = set(data.path.iterdir()) if data.path.is_dir() else set()
+    data.create()
+    with data.exclusively():
+        try:
+            yield
+        except (KubewitnessError, OSError) as error:
+            for path in set(data.path.iterdir()) - before:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if not there:
+                data.path.rmdir()
+            if isinstance(error, KubewitnessError) and not isinstance(
+                error, JournalUnavailableError
+            ):
+                raise
+            raise _too_small(data, settings, error) from error
+
+
+def _too_small(data: DataDir, settings: Settings, error: Exception) -> UnavailableError:
+    """A disk's failure, and how much room is needed."""
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    need = (settings.journal.segment_bytes + settings.journal.reserve_bytes) // MIB
+    return UnavailableError(
+        f"{data.path} cannot hold a journal: {why}.",
+        hint=f"It needs {need} MiB to begin with (`journal.segment_bytes` and "
+        "`journal.reserve_bytes`); nothing was left there.",
+    )
 
 
 def initialise_like(origin: DataDir, settings: Settings) -> Settings:
@@ -90,9 +134,9 @@ def initialise_like(origin: DataDir, settings: Settings) -> Settings:
 
     settings, names = settings_like(origin, settings)
     data = DataDir(settings.data_dir)
-    data.create()
-    copy_secrets(origin, data, settings)
-    initialise(settings, names)
+    with _all_or_nothing(data, settings):
+        copy_secrets(origin, data, settings)
+        _make(data, settings, names)
     return settings
 
 
@@ -122,12 +166,15 @@ def add_context(data: DataDir, settings: Settings) -> Path | None:
     """Let commands without --data-dir find this proxy; the file's path, or None if it had it.
 
     The key stays in the data directory; the entry only says where that is. An entry of that name
-    for another directory is left alone, and ours gets a number.
+    for another directory is left alone, and ours gets a number. One of this directory, of a former
+    proxy there, gets our address.
     """
     path = context.default_path()
     contexts = context.load(path)
     here = data.path.absolute()
-    if any(item.data_dir == here for item in contexts.entries.values()):
+    server = f"https://{settings.control}"
+    ours = {name: item for name, item in contexts.entries.items() if item.data_dir == here}
+    if any(item.server == server for item in ours.values()):
         return None
     base = name = here.name
     number = 1
@@ -136,9 +183,14 @@ def add_context(data: DataDir, settings: Settings) -> Path | None:
         name = f"{base}-{number}"
     document = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
     document = document or {}
-    document.setdefault("contexts", []).append(
-        {"name": name, "server": f"https://{settings.control}", "data-dir": str(here)}
-    )
+    if ours:
+        for entry in document["contexts"]:
+            if entry["name"] in ours:
+                entry["server"] = server
+    else:
+        document.setdefault("contexts", []).append(
+            {"name": name, "server": server, "data-dir": str(here)}
+        )
     document["current-context"] = document.get("current-context") or name
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -164,9 +216,13 @@ def say_made(data: DataDir, contexts: Path | None) -> None:
     say(f"  kubewitness cluster add NAME --kubeconfig FILE --data-dir {data.path}")
 
 
-def say_present(data: DataDir) -> None:
-    """That there is nothing to do."""
+def say_present(data: DataDir, given: Settings) -> None:
+    """That there is nothing to do, and where to change what was asked for and is not so."""
     say(f"{data.path} is initialised already; nothing was changed.")
+    present = _chosen(load({"data_dir": data.path}), frozenset())
+    asked = _chosen(given, frozenset())
+    for name in sorted(name for name in asked if asked[name] != present.get(name)):
+        say(f"  {name} stays as it is; {data.settings} is where to change it.")
     say(f"Start it with `kubewitness serve --data-dir {data.path}`.")
 
 

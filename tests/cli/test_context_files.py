@@ -35,6 +35,33 @@ def test_a_second_administrator(
 
 
 @pytest.mark.parametrize(
+    ("given", "server", "warned"),
+    [
+        ([], None, True),
+        (["--server", "127.0.0.1:9443"], "https://127.0.0.1:9443", True),
+        (["--server", "[::1]:1"], "https://[::1]:1", True),
+        (["--server", "localhost:1"], "https://localhost:1", True),
+        (["--server", "proxy.example:9443"], "https://proxy.example:9443", False),
+        (["--server", "https://[2001:db8::1]:9443"], "https://[2001:db8::1]:9443", False),
+    ],
+)
+def test_an_address_of_this_machine_only_is_warned_about(
+    plane: Plane,
+    command: Command,
+    tmp_path: Path,
+    given: list[str],
+    server: str | None,
+    warned: bool,
+) -> None:
+    file = tmp_path / "ann.yaml"
+    done = command("context", "issue", "ann", "-o", str(file), *given)
+    assert done.code == 0, done.err
+    found = yaml.safe_load(file.read_text())["contexts"][0]["server"]
+    assert found == (server or found)
+    assert ("from this machine only" in done.err) is warned
+
+
+@pytest.mark.parametrize(
     ("content", "code", "says"),
     [
         (None, 4, "no file"),

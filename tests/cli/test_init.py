@@ -1,5 +1,8 @@
 """`kubewitness init`: what it makes, and that the second time changes nothing."""
 
+import errno
+import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -104,6 +107,48 @@ def test_a_place_that_cannot_be_written_is_an_error_with_advice(tmp_path, contex
     (tmp_path / "file").write_text("")
     assert run(["init", "--data-dir", str(tmp_path / "file" / "data")]) == 6
     assert "Choose a directory you may write" in capsys.readouterr().err
+
+
+def test_a_new_proxy_in_the_place_of_a_former_one_has_its_own_address(tmp_path, contexts):
+    path = tmp_path / "data"
+    for control in ("127.0.0.1:1", "127.0.0.1:2"):
+        shutil.rmtree(path, ignore_errors=True)
+        assert run(["init", "--data-dir", str(path), "--control", control]) == 0
+        (entry,) = yaml.safe_load(contexts.read_text())["contexts"]
+        assert entry["server"] == f"https://{control}"
+
+
+def test_what_is_not_changed_is_said(tmp_path, contexts, capsys):
+    path = tmp_path / "data"
+    for control in ("127.0.0.1:1", "127.0.0.1:2"):
+        assert run(["init", "--data-dir", str(path), "--control", control]) == 0
+    said = capsys.readouterr().err
+    assert f"control stays as it is; {path / 'kubewitness.yaml'}" in said
+    assert "listen stays" not in said
+    assert run(["init", "--data-dir", str(path)]) == 0
+    assert "stays as it is" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("present", [None, "mine.txt"])
+def test_a_disk_that_is_too_small_keeps_nothing_of_it(
+    tmp_path, contexts, capsys, monkeypatch, present
+):
+    path = tmp_path / "data"
+    if present:
+        path.mkdir()
+        (path / present).write_text("stays")
+
+    def full(descriptor: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    assert run(["init", "--data-dir", str(path)]) == 6
+    said = capsys.readouterr().err
+    assert "cannot hold a journal" in said
+    assert "needs 128 MiB" in said
+    left = {item.name for item in path.iterdir()} if path.exists() else None
+    assert left == ({present} if present else None)
+    assert not contexts.exists()
 
 
 def test_in_a_container_the_environment_alone_says_the_settings(
