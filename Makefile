@@ -56,11 +56,12 @@ cluster: setup ## Open a shell in a real cluster, KUBECONFIG set
 	@$(BIN)/python -m tests.cluster shell
 
 .PHONY: bench
-bench: setup ## Measure against nginx, kubectl proxy and Go; writes tests/bench/RESULTS.md
+bench: setup ## Measure against nginx, kubectl proxy and Go, and the index; writes tests/bench/*.md
 	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench database --events $(or $(EVENTS),1000000)
 
 .PHONY: bench-index
-bench-index: setup ## Fill and search the index, both databases; EVENTS=10000000 for long
+bench-index: setup ## The index alone: fill and search it, both databases; EVENTS=10000000 for long
 	@$(BIN)/python -m tests.bench database --events $(or $(EVENTS),1000000)
 
 .PHONY: fmt

@@ -13,17 +13,20 @@ from sqlalchemy import Select, func, select
 
 from proxy.audit.index.blocks import BLOCK, Block, BlockBuilder, marker
 from proxy.audit.index.rows import Row
-from proxy.audit.index.schema import blocks, events
+from proxy.audit.index.schema import blocks
 
 Ask = Callable[[Select[Any]], Awaitable[Sequence[Any]]]
 """All rows of a statement, from the index that is filled."""
+After = Callable[[str, int, int], Awaitable[list[Row]]]
+"""See `proxy.audit.index.reading.Reader.after`, of the same index."""
 
 
 class Filling:
     """The block in the making of each writer of one index."""
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: Ask, after: After) -> None:
         self._ask = ask
+        self._after = after
         self._builders: dict[str, BlockBuilder] = {}
 
     def forget(self, writer: str) -> None:
@@ -49,13 +52,7 @@ class Filling:
         full = [marker(writer)] if last is None else []
         builder = BlockBuilder(writer, 0 if last is None else last + BLOCK)
         seq = builder.first - 1
-        while rows := await self._after(writer, seq):
+        while rows := await self._after(writer, seq, BLOCK):
             full += await asyncio.to_thread(builder.add, rows)
             seq = rows[-1].seq
         return builder, full
-
-    async def _after(self, writer: str, seq: int) -> list[Row]:
-        column = events.c
-        chosen = select(events).where(column.writer == writer, column.seq > seq)
-        found = await self._ask(chosen.order_by(column.writer, column.seq).limit(BLOCK))
-        return [Row._make(row) for row in found]

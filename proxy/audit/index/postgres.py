@@ -65,7 +65,7 @@ class PostgresIndex(Reader):
         self._generation = 0
         self._durability = "on"
         self._identity: attestation.Identity | None = None
-        self._filling = Filling(self._all)
+        self._filling = Filling(self._all, self.after)
 
     @classmethod
     async def open(cls, url: str) -> "PostgresIndex":

@@ -89,7 +89,7 @@ class SqliteIndex(Reader):
     def __init__(self, writer: AsyncEngine, reader: AsyncEngine) -> None:
         super().__init__(reader)
         self._writer = writer
-        self._filling = Filling(self._all)
+        self._filling = Filling(self._all, self.after)
 
     @classmethod
     async def open(cls, path: Path) -> "SqliteIndex":

@@ -18,7 +18,7 @@ def a_row(seq: int) -> Row:
 async def test_what_was_not_committed_is_collected_again(tmp_path: Path) -> None:
     index = await SqliteIndex.open(tmp_path / "index.db")
     await index.insert([a_row(1)], "w", Position("s", 1, 1))
-    filling = Filling(index._all)
+    filling = Filling(index._all, index.after)
 
     async def fail() -> None:
         async with filling.adding([a_row(2), a_row(BLOCK)], "w") as full:
@@ -36,12 +36,12 @@ async def test_what_was_not_committed_is_collected_again(tmp_path: Path) -> None
 
 async def test_a_new_writer_is_marked_once(tmp_path: Path) -> None:
     index = await SqliteIndex.open(tmp_path / "index.db")
-    filling = Filling(index._all)
+    filling = Filling(index._all, index.after)
     async with filling.adding([a_row(1)], "w") as full:
         assert [block.first for block in full] == [-BLOCK]
     async with filling.adding([a_row(2)], "w") as full:
         assert full == []
     await index.insert([a_row(1), a_row(2)], "w", Position("s", 1, 2))
-    async with Filling(index._all).adding([a_row(3)], "w") as full:
+    async with Filling(index._all, index.after).adding([a_row(3)], "w") as full:
         assert full == []
     await index.close()
