@@ -34,6 +34,10 @@ WITHHELD: Final = "call.withheld"
 """Action of the system event, under a call's own id, that says: the client was not told what the
 outcome before it says, because that was confirmed too late."""
 
+CLAIMED_USER: Final = "kubewitness.io/claimed-user"
+"""Annotation of a call that was not authenticated: the user in a certificate of our authority that
+does not count (revoked, expired, unknown). Nobody's word but the certificate's."""
+
 TERMINAL: Final = frozenset({Stage.RESPONSE_COMPLETE, Stage.PANIC})
 
 

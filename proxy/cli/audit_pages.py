@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from proxy.audit.event import WITHHELD
+from proxy.audit.event import CLAIMED_USER, WITHHELD
 from proxy.cli.moments import local
 from proxy.cli.output import Column, visible
 
@@ -55,10 +55,15 @@ _OTHER: Final = {"SystemEvent": _system_row, "ConnectionEvent": _connection_row}
 
 
 def who(call: Mapping[str, Any]) -> str:
-    """The user, and whom the call was made as."""
-    user = _text(_part(call, "user"), "username") or "-"
+    """The user, and whom the call was made as; `(name)` is only what a certificate said that does not count."""
+    user = _text(_part(call, "user"), "username") or _claimed(call) or "-"
     other = _text(_part(call, "impersonatedUser"), "username")
     return f"{user} as {other}" if other else user
+
+
+def _claimed(call: Mapping[str, Any]) -> str:
+    name = _text(_part(call, "annotations"), CLAIMED_USER)
+    return f"({name})" if name else ""
 
 
 def thing(call: Mapping[str, Any]) -> str:
@@ -142,7 +147,7 @@ def _who_lines(call: Mapping[str, Any]) -> list[tuple[str, str]]:
     user, other = _part(call, "user"), _part(call, "impersonatedUser")
     return [
         ("Audit ID", _text(call, "auditID")),
-        ("User", _text(user, "username") or "- (not authenticated)"),
+        ("User", _text(user, "username") or _nobody(call)),
         ("Groups", ", ".join(user.get("groups", []))),
         ("Credential", _text(call, "credential")),
         ("As", _text(other, "username")),
@@ -154,6 +159,12 @@ def _who_lines(call: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Session", _text(call, "kubectlSession")),
         ("Client's audit ID", _text(call, "clientAuditID")),
     ]
+
+
+def _nobody(call: Mapping[str, Any]) -> str:
+    name = _text(_part(call, "annotations"), CLAIMED_USER)
+    said = f"; a certificate that does not count says {name}" if name else ""
+    return f"- (not authenticated{said})"
 
 
 def _what_lines(call: Mapping[str, Any]) -> list[tuple[str, str]]:

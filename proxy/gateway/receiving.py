@@ -7,7 +7,7 @@ with the answer that the client gets and the record keeps.
 import functools
 from typing import Final
 
-from proxy.audit.event import Call, ObjectRef, User, new_id, text
+from proxy.audit.event import CLAIMED_USER, Call, ObjectRef, User, new_id, text
 from proxy.audit.port import Journal
 from proxy.authn.authenticate import Unauthenticated, authenticate
 from proxy.clock import Clock, rfc3339
@@ -214,7 +214,7 @@ def identify(described: Described, snapshot: Snapshot, now: float) -> Identified
         call = described.routed.received.record.call
         if connection.identity is not None:
             call.credential = connection.identity.serial
-            call.annotations["kubewitness.io/claimed-user"] = connection.identity.user
+            call.annotations[CLAIMED_USER] = connection.identity.user
         raise Refused(401, error.reason, str(error)) from None
     call = described.routed.received.record.call
     call.user = User(who.user, groups=who.groups)

@@ -89,3 +89,15 @@ def test_the_page_says_that_the_client_never_got_the_answer() -> None:
     assert "call.withheld" in said.splitlines()[-1]
     note["detail"] = {"recorded": 200, "answered": 0, "cause": "the disk hangs"}
     assert "cut off" in page(events)
+
+
+def test_a_user_that_only_a_certificate_names_is_not_shown_as_one() -> None:
+    claim = {"kubewitness.io/claimed-user": "alice"}
+    call = CALL | {"kind": "Event", "user": {"username": ""}, "annotations": claim}
+    assert row(call)[1] == "(alice)"
+    said = page([call])
+    assert said.startswith("(alice): ")
+    assert "- (not authenticated; a certificate that does not count says alice)" in said
+    assert row(call | {"annotations": {}})[1] == "-"
+    # What somebody who is known carries along changes nothing.
+    assert row(call | {"user": {"username": "bob"}})[1] == "bob"
