@@ -33,8 +33,8 @@ class Reserve:
 
     @property
     def complete(self) -> bool:
-        """Whether what is wanted is kept back, and nothing when nothing is."""
-        return self.size >= self.wanted if self.wanted else not self.size
+        """Whether what is wanted is kept back, no less and no more."""
+        return self.size == self.wanted
 
     def find(self) -> None:
         """Look for what an earlier process kept back. Raises OSError."""
@@ -47,10 +47,12 @@ class Reserve:
         """Keep back what is wanted. Raises OSError when there is no room for it."""
         if self.complete:
             return
-        if self.wanted:
-            self._make(self.wanted)
-        else:
+        if not self.wanted:
             self.discard()
+        elif self.size > self.wanted:
+            self._shrink()
+        else:
+            self._make(self.wanted)
 
     def offer(self, least: int) -> int:
         """The bytes that `path` now has for a segment; 0 when not even `least` can be had.
@@ -75,6 +77,16 @@ class Reserve:
         """Give the space back. Raises OSError."""
         self._storage.remove(self.path)
         self.size = 0
+
+    def _shrink(self) -> None:
+        """Give back what is too much. In place: a smaller copy might find no room beside it."""
+        file = self._storage.open(self.path)
+        try:
+            file.truncate(self.wanted)
+            file.sync()
+        finally:
+            file.close()
+        self.size = self.wanted
 
     def _make(self, size: int) -> None:
         draft = self._directory / _DRAFT

@@ -29,6 +29,18 @@ def test_it_is_made_and_found_again(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["reserve"]
 
 
+@pytest.mark.parametrize("later", [MIB, 4 * MIB, 8 * MIB, 16 * MIB])
+def test_it_becomes_as_large_as_is_wanted_now(tmp_path: Path, later: int) -> None:
+    reserve(tmp_path, 8 * MIB).make()
+    # What is less needs no room beside what is there.
+    kept = reserve(tmp_path, later + 8 * MIB if later > 8 * MIB else 0, wanted=later)
+    assert kept.complete == (later == 8 * MIB)
+    kept.make()
+    assert kept.complete
+    assert kept.size == kept.path.stat().st_size == later
+    assert [path.name for path in tmp_path.iterdir()] == ["reserve"]
+
+
 @pytest.mark.parametrize("what", ["create", "sync", "rename"])
 def test_one_that_cannot_be_made_leaves_none(tmp_path: Path, what: str) -> None:
     disk = FaultyStorage()
