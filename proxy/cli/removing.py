@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 from rich.console import Console
@@ -17,6 +17,12 @@ from proxy.cli.client import Client
 from proxy.cli.connection import path_of
 from proxy.cli.output import say, write
 from proxy.errors import ConflictError, KubewitnessError
+from proxy.state.retention import LegalHold, holds_over
+
+_IN_FORCE: Final = """
+    SELECT id, since, until, reason, placed_by, placed_at FROM kubewitness.legal_holds h
+    WHERE NOT EXISTS (SELECT FROM kubewitness.legal_hold_releases x WHERE x.hold = h.id)
+"""
 
 
 class Removing:
@@ -48,6 +54,7 @@ class Removing:
             if not found:
                 write("There is nothing that old.\n")
                 return
+            await _require_no_hold(connection, found)
             await self._check(connection, found)
             if self._dry_run:
                 say("Nothing was removed (--dry-run).")
@@ -100,3 +107,15 @@ class Removing:
             if step == "begin":
                 raise
             say("Warning: the outcome could not be recorded; its beginning is on record.")
+
+
+async def _require_no_hold(connection: Any, found: Sequence[Partition]) -> None:  # noqa: ANN401
+    """Look before the archive is read, as for the approval; the database has the last word here, too."""
+    holds = [LegalHold(**row) for row in await connection.fetch(_IN_FORCE)]
+    for partition in found:
+        for hold in holds_over(holds, partition.low, partition.high):
+            raise ConflictError(
+                f"{partition.name} is kept by legal hold {hold.id} ({hold.reason}); nothing was "
+                "removed.",
+                hint="Release it with `kubewitness audit hold release`, or propose less.",
+            )

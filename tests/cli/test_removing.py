@@ -9,10 +9,11 @@ import asyncpg
 import pytest
 
 from proxy.audit.index.postgres import PostgresIndex
+from proxy.audit.index.postgresql.removal import partitions_before, remove
 from proxy.audit.index.postgresql.upgrade import acting_as_owner, upgrading
 from proxy.audit.index.query import Filter
 from proxy.audit.index.retention import MissingRecordError
-from proxy.audit.index.rows import row
+from proxy.audit.index.rows import micros, row
 from proxy.audit.index.store import Position
 from proxy.audit.journal.archive import Archive
 from proxy.cli.removing import Removing
@@ -134,6 +135,28 @@ async def test_the_database_itself_refuses(index, database, tmp_path, approvers,
     with pytest.raises(ConflictError, match=says):
         await Removing(Recorder(), retention, [tmp_path], dry_run=False).run(database.url)
     assert await left(index) == before
+    async with acting_as_owner(database.url) as connection:
+        partitions = await partitions_before(connection, micros(retention["before"]))
+        with pytest.raises(asyncpg.RaiseError, match=says):
+            await remove(connection, partitions[0], "r1")
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_a_legal_hold_is_noticed_before_the_archive_is_read(
+    index, database, tmp_path, dry_run
+):
+    (tmp_path / "empty").mkdir()
+    retention, recorder = permit(database, "ann", "bob"), Recorder()
+    database.exec(
+        "INSERT INTO kubewitness.legal_holds VALUES ('h1', NULL, NULL, 'case 7', 'ann', 0)"
+    )
+    removing = Removing(recorder, retention, [tmp_path / "empty"], dry_run=dry_run)
+    with pytest.raises(ConflictError, match=r"legal hold h1 \(case 7\); nothing was removed"):
+        await removing.run(database.url)
+    assert (await left(index), recorder.told) == (5, [])
+    database.exec("INSERT INTO kubewitness.legal_hold_releases VALUES ('h1', 'settled', 'ann', 0)")
+    with pytest.raises(MissingRecordError):
+        await removing.run(database.url)
 
 
 async def test_the_database_knows_its_own_limit_of_age(index, database):
