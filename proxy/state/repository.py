@@ -273,7 +273,8 @@ class StateStore:
         if wrong:
             raise SettingsError(
                 f"The secrets in the database are sealed with key {min(wrong)}, and {self._box.origin} holds key {ours}.",
-                hint="Give every replica the state key of the first one: see `state_key_file`.",
+                hint="Give every replica the state key of the first one: see `state_key_file`. If that "
+                "key is lost: README, Secrets at rest.",
             )
         if not found:
             claim = update(tables.meta).where(meta == "").values(sealed_with=ours)

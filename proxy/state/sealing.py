@@ -81,7 +81,8 @@ class SecretBox:
             raise SettingsError(f"{path}: cannot be read: {error.strerror}.") from error
         if len(key) != KEY_BYTES:
             raise SettingsError(
-                f"{path}: is not a state key ({KEY_BYTES} bytes).", hint="Restore it from backup."
+                f"{path}: is not a state key ({KEY_BYTES} bytes).",
+                hint="Restore it from backup. If there is none: README, Secrets at rest.",
             )
         if mode & strangers:
             raise SettingsError(f"{path}: others may read the state key.", hint=f"chmod 600 {path}")
@@ -100,7 +101,8 @@ class SecretBox:
         if key_id != self._id:
             raise SealError(
                 f"The secret was sealed with key {key_id.hex()}, and {self.origin} holds {self._id.hex()}.",
-                hint="Restore the key file that belongs to this database, or add the cluster again.",
+                hint="Restore the key file that belongs to this database. If it is lost, remove the "
+                "cluster and add it again.",
             )
         nonce = sealed[len(_PREFIX) + _ID_BYTES : _HEAD]
         try:

@@ -1,6 +1,7 @@
 """Who may do what with the state in PostgreSQL, and when a proxy does not start on it."""
 
 import asyncio
+import re
 
 import pytest
 
@@ -11,6 +12,7 @@ from proxy.state.repository import StateStore
 from proxy.state.sealing import SecretBox
 from tests.postgres import Database, PostgresError
 from tests.state.conftest import LOGIN, PASSWORD, upgrade
+from tests.write_tables import README
 
 
 async def open_and_close(url: str, box: SecretBox | None = None) -> None:
@@ -118,6 +120,23 @@ async def test_a_key_is_known_by_what_it_sealed_too(postgres_url, state_database
     state_database.exec("UPDATE kubewitness.meta SET sealed_with = ''")
     with pytest.raises(SettingsError, match="sealed with key"):
         await open_and_close(postgres_url, SecretBox(bytes(31) + b"x"))
+
+
+async def test_a_lost_key_is_replaced_as_the_readme_says(postgres_url, state_database):
+    store = await StateStore.open(postgres_url, SecretBox(bytes(32)), clock=ManualClock())
+    await store.add_cluster("prod", server="https://s", kubeconfig=b"k")
+    before = await store.version()
+    await store.close()
+    new = SecretBox(bytes(31) + b"x")
+    with pytest.raises(SettingsError, match="README, Secrets at rest"):
+        await open_and_close(postgres_url, new)
+    state_database.exec(re.findall(r"```\n( *DELETE FROM .*?)```", README.read_text(), re.S)[0])
+    store = await StateStore.open(postgres_url, new, clock=ManualClock())
+    assert await store.version() > before, "who has seen the old state looks again"
+    assert not (await store.snapshot()).clusters
+    added = await store.add_cluster("prod", server="https://s", kubeconfig=b"k")
+    assert store.kubeconfig(added) == b"k"
+    await store.close()
 
 
 async def test_two_first_starts_with_two_keys_let_one_in(postgres_url):
