@@ -83,8 +83,9 @@ arch: setup ## Check that imports go one way
 	@$(BIN)/lint-imports
 
 .PHONY: docs
-docs: setup ## Write the generated tables into README.md
+docs: setup ## Write the generated tables, the chart's values and README, and the manifests
 	@$(BIN)/python -m tests.write_tables
+	@$(BIN)/python -m tests.chart.writing
 
 .PHONY: check
 check: lint types arch test faults e2e ## All of it, as continuous integration does
