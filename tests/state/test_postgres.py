@@ -130,7 +130,9 @@ async def test_a_lost_key_is_replaced_as_the_readme_says(postgres_url, state_dat
     new = SecretBox(bytes(31) + b"x")
     with pytest.raises(SettingsError, match="README, Secrets at rest"):
         await open_and_close(postgres_url, new)
-    state_database.exec(re.findall(r"```\n( *DELETE FROM .*?)```", README.read_text(), re.S)[0])
+    state_database.exec(
+        re.findall(r"```\n( *DELETE FROM .*?)```", README.read_text(), re.DOTALL)[0]
+    )
     store = await StateStore.open(postgres_url, new, clock=ManualClock())
     assert await store.version() > before, "who has seen the old state looks again"
     assert not (await store.snapshot()).clusters
