@@ -40,7 +40,8 @@ def issue(
     via: ViaOption = None,
 ) -> None:
     """Issue a context for another administrator."""
-    from proxy.cli.issuing import base64_text, obtain
+    from proxy.cli.issuing import obtain
+    from proxy.pki.kubeconfig import base64_text
 
     output = output.expanduser()
     if output.exists() or not output.parent.is_dir():

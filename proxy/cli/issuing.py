@@ -5,7 +5,6 @@ file of their own beside the kubeconfig, and kubectl runs `kubewitness credentia
 short-lived certificate (client.authentication.k8s.io/v1).
 """
 
-import base64
 import shutil
 import sys
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from proxy.pki.keys import csr, key_pem, new_key
 from proxy.pki.kubeconfig import (
     EmbeddedLogin,
     ExecLogin,
+    base64_text,
     client_kubeconfig,
     dump,
     read_kubeconfig,
@@ -136,8 +136,3 @@ def _command() -> str:
         return "kubewitness"
     beside = Path(sys.executable).with_name("kubewitness")
     return str(beside) if beside.exists() else "kubewitness"
-
-
-def base64_text(content: bytes) -> str:
-    """Bytes as the `…-data` fields of context files and kubeconfigs hold them."""
-    return base64.b64encode(content).decode()

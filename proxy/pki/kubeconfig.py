@@ -60,7 +60,7 @@ def client_kubeconfig(
         )
     names = list(dict.fromkeys(clusters))
     user_name = f"{user}@{server}"
-    ca = base64.b64encode(ca_pem).decode()
+    ca = base64_text(ca_pem)
     checked = {"tls-server-name": server.rpartition(":")[0].strip("[]")} if reached else {}
     return {
         "apiVersion": "v1",
@@ -88,8 +88,8 @@ def client_kubeconfig(
 def _user(login: EmbeddedLogin | ExecLogin) -> Document:
     if isinstance(login, EmbeddedLogin):
         return {
-            "client-certificate-data": base64.b64encode(login.certificate_pem).decode(),
-            "client-key-data": base64.b64encode(login.key_pem).decode(),
+            "client-certificate-data": base64_text(login.certificate_pem),
+            "client-key-data": base64_text(login.key_pem),
         }
     return {
         "exec": {
@@ -201,3 +201,8 @@ def _put(entries: Sequence[Mapping[str, Any]], new: Sequence[Document]) -> list[
     ours = {item["name"]: item for item in new}
     replaced = [ours.pop(item["name"], item) for item in entries]
     return [*replaced, *ours.values()]
+
+
+def base64_text(content: bytes) -> str:
+    """How keys and certificates stand in kubeconfigs, and in context files like them."""
+    return base64.b64encode(content).decode()

@@ -16,6 +16,7 @@ from proxy.data_dir import DataDir
 from proxy.files import replace_private
 from proxy.pki.authorities import Authorities
 from proxy.pki.keys import fingerprint, key_pem, new_key, serial_text
+from proxy.pki.kubeconfig import base64_text
 from proxy.state.repository import StateStore
 from proxy.state.snapshot import Credential, Usage
 
@@ -36,11 +37,14 @@ async def ensure_admin(
     credential = None
     if not await _good(found, store, authorities, clock.now()):
         credential, certificate, key = await _issue(store, authorities, clock)
-        found |= {"client-certificate-data": _base64(certificate), "client-key-data": _base64(key)}
+        found |= {
+            "client-certificate-data": base64_text(certificate),
+            "client-key-data": base64_text(key),
+        }
     wanted = {
         "name": data.path.name,
         "server": server,
-        "ca-data": _base64(authorities.bundle_pem()),
+        "ca-data": base64_text(authorities.bundle_pem()),
         "client-certificate-data": found["client-certificate-data"],
         "client-key-data": found["client-key-data"],
         "data-dir": str(data.path.absolute()),
@@ -97,7 +101,3 @@ async def _issue(
     )
     await store.record_credential(credential)
     return credential, issued.pem, key_pem(key)
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()

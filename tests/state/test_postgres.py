@@ -6,7 +6,7 @@ import re
 import pytest
 
 from proxy.clock import ManualClock
-from proxy.errors import SettingsError, UnavailableError
+from proxy.errors import SettingsError
 from proxy.state.database import connect, migrate
 from proxy.state.repository import StateStore
 from proxy.state.sealing import SecretBox
@@ -50,7 +50,7 @@ async def test_a_schema_of_another_version_is_refused(postgres_url, state_databa
 
 
 async def test_a_wrong_password_is_told_and_not_shown(state_database: Database):
-    with pytest.raises(UnavailableError, match="password authentication failed") as caught:
+    with pytest.raises(SettingsError, match="password authentication failed") as caught:
         await open_and_close(state_database.login(LOGIN, "not-this-one"))
     assert "not-this-one" not in str(caught.value)
 
