@@ -71,6 +71,11 @@ class DataDir:
         return self.path / "index.db"
 
     @property
+    def database_server(self) -> Path:
+        """Which server `database` was the last time: JSON, system identifier and timeline."""
+        return self.path / "database-server.json"
+
+    @property
     def run(self) -> Path:
         """What only means something while `serve` runs: its lock, addresses, worker metrics."""
         return self.path / "run"

@@ -87,6 +87,7 @@ def status(
     data_dir: DirOption = None,
 ) -> None:
     """Show how the database stands: whether it keeps records, and whose it has."""
+    from proxy.audit.index.postgresql.identity import KnownServer
     from proxy.runtime import database as runtime
 
     settings = _settings(data_dir)
@@ -97,7 +98,8 @@ def status(
             "The database is embedded (SQLite files in the data directory); `doctor` looks at it.\n"
         )
         return
-    found = asyncio.run(runtime.status(url, count=count))
+    known = KnownServer(DataDir(settings.data_dir).database_server)
+    found = asyncio.run(runtime.status(url, count=count, known=known))
     writers: list[dict[str, Any]] = [
         {
             "name": item.writer,
@@ -141,6 +143,33 @@ def _cell(value: object) -> str:
     return "" if value is None else str(value)
 
 
+@app.command(epilog="Example:  kubewitness db accept-server --data-dir D")
+def accept_server(data_dir: DirOption = None) -> None:
+    """Accept the PostgreSQL server that the settings lead to now, when it is another than before.
+
+    A proxy remembers in its data directory which server its records went to. Another one, or one
+    that went back in time, counts as down until it is accepted: what was committed before may not
+    be there, and revoked credentials may be valid again in its state. `serve` goes on by itself
+    then, and ships what is missing from its journals. Each replica has a data directory of its own.
+    """
+    from proxy.audit.index.postgresql.identity import KnownServer
+    from proxy.runtime import database as runtime
+
+    settings = _settings(data_dir)
+    data = DataDir(settings.data_dir)
+    data.require()
+    if not settings.database:
+        raise InvalidInputError("The database is embedded; there is no server to accept.")
+    known = KnownServer(data.database_server)
+    before, now = asyncio.run(runtime.accept_server(settings.database, known))
+    if before == now:
+        write(f"It is the server we know: system {now.identifier}, timeline {now.timeline}.\n")
+        return
+    if before is not None:
+        write(f"Before: system {before.identifier}, timeline {before.timeline}.\n")
+    write(f"Accepted: system {now.identifier}, timeline {now.timeline}.\n")
+
+
 @app.command(
     epilog="Examples:\n\n  kubewitness db rebuild --data-dir D\n\n"
     "  kubewitness db rebuild --data-dir D --journals /volumes/replica-2/journal\n\n"
@@ -174,8 +203,9 @@ def rebuild(
     if missing:
         raise InvalidInputError(f"There is no directory {missing[0]}.")
     if settings.database:
-        directories = [data.journal, *(journals or [])]
-        compared, left = asyncio.run(_in_postgresql(settings.database, directories, admin_database))
+        compared, left = asyncio.run(
+            _in_postgresql(settings.database, data, journals or [], admin_database)
+        )
     else:
         if journals:
             raise InvalidInputError("--journals is for replicas that share a database.")
@@ -202,15 +232,18 @@ async def _embedded(data: DataDir) -> Any:  # noqa: ANN401  # Compared; imported
         return await rebuild_sqlite(data, told)
 
 
-async def _in_postgresql(url: str, directories: list[Path], admin: str) -> tuple[Any, list[Any]]:
+async def _in_postgresql(
+    url: str, data: DataDir, more: list[Path], admin: str
+) -> tuple[Any, list[Any]]:
     """What was compared, and the blocks that hide records still."""
+    from proxy.audit.index.postgresql.identity import KnownServer
     from proxy.runtime.database import open_index
     from proxy.runtime.rebuild import fill_and_compare, look_at_blocks
 
-    index = await open_index(url)
+    index = await open_index(url, KnownServer(data.database_server))
     try:
         with _bars() as told:
-            compared = await fill_and_compare(index, directories, told)
+            compared = await fill_and_compare(index, [data.journal, *more], told)
             found, left = await look_at_blocks(url, index, admin, told)
     finally:
         await index.close()

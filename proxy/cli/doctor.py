@@ -46,7 +46,7 @@ def command(
     findings = diagnose(settings, SystemClock())
     data = DataDir(settings.data_dir)
     if data.initialised and settings.database:
-        findings.append(_database(settings.database))
+        findings.append(_database(settings))
     if data.initialised and data.in_use:
         findings.append(_audit(settings))
         findings += _clusters(settings)
@@ -60,15 +60,18 @@ def command(
         raise typer.Exit(1)
 
 
-def _database(url: str) -> "Finding":
+def _database(settings: Settings) -> "Finding":
     """Look at PostgreSQL as `serve` will."""
     import asyncio
 
+    from proxy.audit.index.postgresql.identity import KnownServer
+    from proxy.data_dir import DataDir
     from proxy.runtime import database
     from proxy.runtime.diagnosis import Finding, Status
 
+    known = KnownServer(DataDir(settings.data_dir).database_server)
     try:
-        found = asyncio.run(database.status(url, count=False))
+        found = asyncio.run(database.status(settings.database, count=False, known=known))
     except KubewitnessError as error:
         return Finding("database", Status.FAILED, error.message, error.hint)
     if found.problem:

@@ -1,5 +1,6 @@
 """What `kubewitness db` does: set PostgreSQL up, and say how it stands."""
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 from proxy.audit.index.postgres import PostgresIndex
 from proxy.audit.index.postgresql import attestation
 from proxy.audit.index.postgresql.connecting import SCHEMA, VIEWS, Role, connect, translated
+from proxy.audit.index.postgresql.identity import Identity, KnownServer
 from proxy.audit.index.postgresql.upgrade import upgrading
-from proxy.errors import KubewitnessError
+from proxy.errors import KubewitnessError, UnavailableError
 from proxy.state import database as state
 
 
@@ -61,8 +63,10 @@ class DatabaseStatus:
     writers: tuple[Writer, ...]
 
 
-async def status(url: str, *, count: bool) -> DatabaseStatus:
+async def status(url: str, *, count: bool, known: KnownServer | None = None) -> DatabaseStatus:
     """Look at everything `serve` depends on; with `count` every record is counted.
+
+    A server that is another than the `known` one is a problem.
 
     Raises UnavailableError when the server does not answer, SettingsError when the schema is not
     there.
@@ -73,7 +77,7 @@ async def status(url: str, *, count: bool) -> DatabaseStatus:
             facts = await attestation.look(connection)
             problem = ""
             try:
-                attestation.attest(facts, None)
+                attestation.attest(facts, await known.get() if known is not None else None)
             except KubewitnessError as error:
                 problem = str(error)
             names = sorted(
@@ -120,9 +124,27 @@ _REMOVED = f"SELECT writer, sum(records)::bigint FROM {VIEWS}.removed GROUP BY w
 _COUNT = f"SELECT writer, count(*) FROM {VIEWS}.events GROUP BY writer"
 
 
-async def open_index(url: str) -> PostgresIndex:
+async def accept_server(url: str, known: KnownServer) -> tuple[Identity | None, Identity]:
+    """Take the server that `url` leads to now for ours; which it was before, and which it is.
+
+    Raises what `PostgresIndex.attest` does about a server that does not keep records as it must.
+    """
+    before: Identity | None = None
+    with contextlib.suppress(UnavailableError):  # a damaged file is replaced, too
+        before = await known.get()
+    connection = await connect(url, Role.WRITER)
+    try:
+        with translated(hint=""):
+            found = attestation.attest(await attestation.look(connection), None)
+    finally:
+        await connection.close()
+    await known.accept(found)
+    return before, found
+
+
+async def open_index(url: str, known: KnownServer | None = None) -> PostgresIndex:
     """The index at `url`, attested. Raises as `PostgresIndex.attest` does."""
-    index = await PostgresIndex.open(url)
+    index = await PostgresIndex.open(url, known)
     try:
         await index.attest()
     except BaseException:

@@ -17,6 +17,7 @@ from proxy.audit.gate import Gate, Level
 from proxy.audit.index.listeners import Subscription
 from proxy.audit.index.live import LiveRows
 from proxy.audit.index.postgres import PostgresIndex
+from proxy.audit.index.postgresql.identity import KnownServer
 from proxy.audit.index.query import Filter
 from proxy.audit.index.shipping import PATIENCE, Shipper
 from proxy.audit.index.tailing import JournalTail, writer_of
@@ -25,6 +26,7 @@ from proxy.audit.journal.writer import JournalWriter
 from proxy.audit.port import Journal
 from proxy.audit.replication import SOURCE, ReplicatedJournal
 from proxy.clock import Clock
+from proxy.data_dir import DataDir
 from proxy.errors import KubewitnessError, UnavailableError
 from proxy.metrics import Metrics
 from proxy.settings import Settings
@@ -52,7 +54,8 @@ class Sharing:
         metrics: Metrics,
         carries: Callable[[str], bool],
     ) -> None:
-        self.index = PostgresIndex(settings.database)
+        known = KnownServer(DataDir(directory.parent).database_server)
+        self.index = PostgresIndex(settings.database, known)
         self.shipper = Shipper(
             directory,
             self.index,

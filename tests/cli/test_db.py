@@ -14,6 +14,7 @@ def test_an_embedded_index_is_rebuilt_while_nothing_serves(
 ) -> None:
     plane.client().get("/audit/calls")
     assert "embedded" in command("db", "status").out
+    assert "no server to accept" in command("db", "accept-server").err
     stop()
     done = command("db", "rebuild")
     assert (done.code, "byte for byte" in done.out) == (0, True), done.err
@@ -29,6 +30,7 @@ def test_an_embedded_index_is_rebuilt_while_nothing_serves(
         (("db", "upgrade", "--database-file", "/x", "--database", "y"), 2, "both set"),
         (("db", "rebuild", "--data-dir", "/nowhere"), 4, "not a kubewitness data directory"),
         (("db", "status", "--data-dir", "/nowhere"), 4, "not a kubewitness data directory"),
+        (("db", "accept-server", "--data-dir", "/nowhere"), 4, "not a kubewitness data directory"),
     ],
 )
 def test_what_is_missing_is_said(

@@ -20,6 +20,7 @@ from proxy.audit.index.postgresql import attestation
 from proxy.audit.index.postgresql.connecting import SCHEMA, VIEWS, Role, Session, engine
 from proxy.audit.index.postgresql.ddl import DAY_MICROS, SCHEMA_VERSION
 from proxy.audit.index.postgresql.hearing import CHANNEL, hear
+from proxy.audit.index.postgresql.identity import KnownServer
 from proxy.audit.index.reading import Reader
 from proxy.audit.index.rows import Row
 from proxy.audit.index.store import ForeignRecordsError, Position
@@ -54,7 +55,7 @@ _END: Final = (
 class PostgresIndex(Reader):
     """Implements `proxy.audit.index.store.SharedIndex`; made by `open`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, known: KnownServer | None = None) -> None:
         super().__init__(engine(url, Role.READER, size=_READERS, read_only=True))
         self._url = url
         self._session = Session(url, Role.WRITER)
@@ -64,13 +65,13 @@ class PostgresIndex(Reader):
         """By writer, the last sequence that this connection committed."""
         self._generation = 0
         self._durability = "on"
-        self._identity: attestation.Identity | None = None
+        self._known = known or KnownServer()
         self._filling = Filling(self._all, self.after)
 
     @classmethod
-    async def open(cls, url: str) -> "PostgresIndex":
-        """The index at `url`. Nothing is connected before it is needed."""
-        return cls(url)
+    async def open(cls, url: str, known: KnownServer | None = None) -> "PostgresIndex":
+        """The index at `url`, on the `known` server. Nothing is connected before it is needed."""
+        return cls(url, known)
 
     async def close(self) -> None:
         """See Index."""
@@ -104,7 +105,7 @@ class PostgresIndex(Reader):
             facts = await attestation.look(connection)
             if facts.schema == SCHEMA_VERSION and not facts.recovering:
                 await connection.execute(_AHEAD)
-        self._identity = attestation.attest(facts, self._identity)
+        await self._known.keep(attestation.attest(facts, await self._known.get()))
         # With a standby to wait for, a record counts when that one can show it.
         second = facts.settings.get("synchronous_standby_names", "")
         self._durability = "remote_apply" if second else "on"

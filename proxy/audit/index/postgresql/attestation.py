@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from proxy.audit.index.postgresql.connecting import SCHEMA, Role
 from proxy.audit.index.postgresql.ddl import SCHEMA_VERSION
+from proxy.audit.index.postgresql.identity import Identity
 from proxy.errors import SettingsError, UnavailableError
 
 OLDEST: Final = 15
@@ -24,6 +25,8 @@ _REQUIRED: Final = {
     "transaction_read_only": ("off",),
 }
 """Server settings and the values under which a commit means what it says."""
+
+_ACCEPT: Final = " (if that is meant: `kubewitness db accept-server`)"
 
 
 class Guarded(NamedTuple):
@@ -58,13 +61,6 @@ class Facts(NamedTuple):
     owner_may: tuple[str, ...]
     """The same of the owner."""
     tables: tuple[Guarded, ...]
-
-
-class Identity(NamedTuple):
-    """Which server it was the last time."""
-
-    identifier: int
-    timeline: int
 
 
 async def look(connection: Any) -> Facts:  # noqa: ANN401  # asyncpg is untyped
@@ -133,9 +129,9 @@ def _of_server(facts: Facts, before: Identity | None) -> Iterator[str]:
         if value not in good:
             yield f"{name} is {value}" if value is not None else f"{name} cannot be read"
     if before is not None and facts.identifier != before.identifier:
-        yield "it is another server than before"
+        yield f"it is another server than before, {facts.identifier} and not {before.identifier}{_ACCEPT}"
     elif before is not None and facts.timeline < before.timeline:
-        yield f"it went back from timeline {before.timeline} to {facts.timeline}"
+        yield f"it went back from timeline {before.timeline} to {facts.timeline}{_ACCEPT}"
 
 
 def _of_accounts(facts: Facts) -> Iterator[str]:

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from proxy.audit.index.postgres import PostgresIndex
-from proxy.audit.index.postgresql.attestation import Facts, Guarded, Identity, attest
+from proxy.audit.index.postgresql.attestation import Facts, Guarded, attest
 from proxy.audit.index.postgresql.ddl import SCHEMA_VERSION
+from proxy.audit.index.postgresql.identity import Identity
 from proxy.audit.index.postgresql.upgrade import upgrading
 from proxy.errors import SettingsError, UnavailableError
 from tests.postgres import Database, Postgres
