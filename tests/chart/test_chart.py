@@ -396,7 +396,7 @@ def test_the_helm_test_asks_every_replica() -> None:
     pod = one(of_kind(manifests("everything"), "Pod"))
     environment = {item["name"]: item["value"] for item in pod["spec"]["containers"][0]["env"]}
     assert environment["TEST_PODS"].split(",") == [
-        f"the-witness-{number}.the-witness-pods.kubewitness.svc" for number in range(3)
+        f"the-witness-{number}.the-witness-pods.kubewitness.svc:9464" for number in range(3)
     ]
     assert environment["TEST_NAME"] == "kube.example.com"
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"

@@ -29,7 +29,9 @@ def the_service_answers_who_are_you() -> None:
     connection = http.client.HTTPConnection(SERVICE, PORT)
     plain = socket.create_connection((SERVICE, PORT), timeout=10)
     connection.sock = context.wrap_socket(plain, server_hostname=NAME)
-    connection.request("GET", "/clusters/any/version", headers={"Accept": "application/json"})
+    connection.request(
+        "GET", "/clusters/any/api/v1/namespaces", headers={"Accept": "application/json"}
+    )
     answer = connection.getresponse()
     status = json.loads(answer.read())
     if answer.status != 401 or status.get("kind") != "Status":
@@ -39,7 +41,7 @@ def the_service_answers_who_are_you() -> None:
 def every_replica_is_ready() -> None:
     """`/readyz` of each pod."""
     for pod in PODS:
-        with urllib.request.urlopen(f"http://{pod}:9464/readyz?verbose", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{pod}/readyz?verbose", timeout=10) as answer:
             text = answer.read().decode()
         if "[-]" in text:
             raise ValueError(f"{pod}: {text}")
@@ -50,7 +52,7 @@ def every_replica_is_measured_and_reaches_the_cluster() -> None:
     wanted = ["kubewitness_build_info", "kubewitness_audit_state"]
     wanted += [f'kubewitness_cluster_up{{cluster="{CLUSTER}"}} 1.0'] if CLUSTER else []
     for pod in PODS:
-        with urllib.request.urlopen(f"http://{pod}:9464/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{pod}/metrics", timeout=10) as answer:
             text = answer.read().decode()
         missing = [each for each in wanted if each not in text]
         if missing:
