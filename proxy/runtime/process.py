@@ -20,7 +20,7 @@ SWITCH_INTERVAL: Final = 0.0005
 """Seconds after which a thread that waits for the interpreter gets it. The journal's thread wakes
 up after every sync; with Python's default of 5 ms a busy loop would add that to every call."""
 
-YOUNG: Final = 25_000
+YOUNG: Final = 10_000
 """New objects between looks for garbage in cycles, which we make little of. With Python's default
 of 700 a batch of events is looked through hundreds of times: a quarter of an indexer's time."""
 
