@@ -19,3 +19,8 @@ def publish(name: str, value: str) -> None:
 def remove(name: str) -> str:
     """Take `name` away from this process and its children; returns what it was."""
     return os.environ.pop(name, "")  # noqa: TID251
+
+
+def inherited() -> dict[str, str]:
+    """A copy of all of it, for a program that we start."""
+    return dict(os.environ)  # noqa: TID251

@@ -163,7 +163,7 @@ async def load_target(
     connect. Raises AccessError for a kubeconfig that cannot be used, LoginError when the credential
     cannot be had.
     """
-    # In a thread: the library behind it takes half a second to import, and calls are under way.
+    # In a thread: it reads files, and calls are under way.
     access, source = await asyncio.to_thread(_read, kubeconfig, in_cluster)
     handle = TargetHandle(name, access, source, await source.obtain(), clock)
     handle.start()

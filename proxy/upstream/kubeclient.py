@@ -1,8 +1,7 @@
-"""The one home of kubernetes_asyncio: credentials that come from outside a kubeconfig.
+"""What every Kubernetes client does for a credential that does not stand in the kubeconfig.
 
-It reads exec sections and the service account of a pod. Running the plugin is done here, because
-the library's way has no time limit, lets the plugin use our terminal, and writes certificates to
-temporary files. The library takes half a second to import, so it is imported when it is needed.
+It runs the exec plugin that the kubeconfig names, or reads the service account of the pod. As in
+client-go, but a plugin has a time limit, no terminal, and nothing of what it prints is repeated.
 """
 
 import asyncio
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from proxy.environment import inherited
 from proxy.upstream.access import Access, AccessError
 from proxy.upstream.login import Login, LoginError, LoginSource, StaticLogin, TokenFileLogin, bearer
 
@@ -24,6 +24,8 @@ PLUGIN_SECONDS: Final = 60.0
 _KILL_SECONDS: Final = 5.0
 """How long to wait until the system has cleared a killed plugin away."""
 _LARGEST_ANSWER: Final = 1024 * 1024
+_OURS: Final = "KUBEWITNESS_"
+_SERVICE: Final = "KUBERNETES_SERVICE"
 _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -40,27 +42,40 @@ class _Answer(msgspec.Struct, rename="camel"):
     status: _Status
 
 
+class _Variable(msgspec.Struct):
+    name: str
+    value: str = ""
+
+
+class _Exec(msgspec.Struct, rename="camel"):
+    """The `exec` section of a kubeconfig's user."""
+
+    api_version: str
+    command: str
+    args: list[str] | None = None
+    env: list[_Variable] | None = None
+    provide_cluster_info: bool = False
+
+
 class ExecLogin:
     """A credential from an exec plugin (client.authentication.k8s.io)."""
 
     def __init__(self, access: Access, *, timeout: float = PLUGIN_SECONDS) -> None:
-        from kubernetes_asyncio.config.config_exception import ConfigException
-        from kubernetes_asyncio.config.exec_provider import ExecProvider
-        from kubernetes_asyncio.config.kube_config import ConfigNode
-
-        plugin = dict(access.plugin or {})
         try:
-            provider = ExecProvider(ConfigNode("exec", plugin))
-        except (ConfigException, KeyError, TypeError) as error:
-            raise AccessError("The kubeconfig's exec section is malformed.") from error
-        self._command = [str(item) for item in provider.args]
+            plugin = msgspec.convert(dict(access.plugin or {}), _Exec, strict=False)
+        except msgspec.ValidationError as error:
+            raise AccessError(
+                "The kubeconfig's exec section is malformed.", hint=str(error)
+            ) from error
+        self._command = [plugin.command, *(plugin.args or ())]
         self._timeout = timeout
-        self._version = str(provider.api_version)
+        self._version = plugin.api_version
         # Our own settings can hold a database password; the plugin has no business with them.
         self._environment = {
-            key: value for key, value in provider.env.items() if not key.startswith("KUBEWITNESS_")
+            **{name: value for name, value in inherited().items() if not name.startswith(_OURS)},
+            **{item.name: item.value for item in plugin.env or ()},
         }
-        self._environment["KUBERNETES_EXEC_INFO"] = _exec_info(self._version, access, plugin)
+        self._environment["KUBERNETES_EXEC_INFO"] = _exec_info(plugin, access)
 
     async def obtain(self) -> Login:
         """Run the plugin. Raises LoginError when it fails, hangs or answers nonsense.
@@ -155,9 +170,9 @@ class _Plugin(asyncio.SubprocessProtocol):
         self.gone.set()
 
 
-def _exec_info(version: str, access: Access, plugin: Mapping[str, Any]) -> str:
+def _exec_info(plugin: _Exec, access: Access) -> str:
     spec: dict[str, Any] = {"interactive": False}
-    if plugin.get("provideClusterInfo"):
+    if plugin.provide_cluster_info:
         cluster: dict[str, Any] = {"server": access.server}
         if access.server_name:
             cluster["tls-server-name"] = access.server_name
@@ -166,7 +181,7 @@ def _exec_info(version: str, access: Access, plugin: Mapping[str, Any]) -> str:
         if access.ca_pem is not None:
             cluster["certificate-authority-data"] = access.ca_pem  # bytes are encoded as base64
         spec["cluster"] = cluster
-    info = {"apiVersion": version, "kind": "ExecCredential", "spec": spec}
+    info = {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": spec}
     return msgspec.json.encode(info).decode()
 
 
@@ -195,26 +210,23 @@ def in_cluster_access(
     `environment` replaces the process's (KUBERNETES_SERVICE_HOST and _PORT). Raises AccessError
     outside a pod.
     """
-    from kubernetes_asyncio.client import Configuration
-    from kubernetes_asyncio.config.config_exception import ConfigException
-    from kubernetes_asyncio.config.incluster_config import InClusterConfigLoader
-
-    given = {} if environment is None else {"environ": dict(environment)}
-    configuration = Configuration()
+    given = inherited() if environment is None else environment
+    host, port = given.get(f"{_SERVICE}_HOST"), given.get(f"{_SERVICE}_PORT")
+    token, authority = directory / "token", directory / "ca.crt"
     try:
-        InClusterConfigLoader(
-            token_filename=str(directory / "token"),
-            cert_filename=str(directory / "ca.crt"),
-            try_refresh_token=False,
-            **given,
-        ).load_and_set(configuration)
-    except (ConfigException, OSError) as error:
-        raise AccessError(
-            f"This process has no service account: {error}",
-            hint="--in-cluster works inside a pod only; elsewhere use --kubeconfig.",
-        ) from error
-    return Access(
-        server=str(configuration.host),
-        ca_pem=(directory / "ca.crt").read_bytes(),
-        token_file=directory / "token",
+        if not host or not port:
+            raise _no_account(f"{_SERVICE}_HOST and _PORT are not set.")
+        ca_pem = authority.read_bytes()
+        if not ca_pem or not token.read_bytes():
+            raise _no_account(f"{authority if not ca_pem else token} is empty.")
+    except OSError as error:
+        raise _no_account(f"{error.filename}: {error.strerror}.") from error
+    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    return Access(server=server, ca_pem=ca_pem, token_file=token)
+
+
+def _no_account(why: str) -> AccessError:
+    return AccessError(
+        f"This process has no service account: {why}",
+        hint="--in-cluster works inside a pod only; elsewhere use --kubeconfig.",
     )

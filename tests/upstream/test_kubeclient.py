@@ -134,9 +134,25 @@ async def test_a_missing_command_is_named() -> None:
         await plugin("/no/such").obtain()
 
 
-def test_a_malformed_section_is_refused() -> None:
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"apiVersion": V1},
+        {"command": "x"},
+        {"apiVersion": V1, "command": "x", "args": "get"},
+        {"apiVersion": V1, "command": "x", "env": [{"value": "nameless"}]},
+    ],
+    ids=["no command", "no version", "args no list", "env without a name"],
+)
+def test_a_malformed_section_is_refused(section: dict[str, Any]) -> None:
     with pytest.raises(AccessError, match="malformed"):
-        ExecLogin(Access(SERVER, plugin={"apiVersion": V1}))
+        ExecLogin(Access(SERVER, plugin=section))
+
+
+async def test_empty_members_are_as_good_as_none(tmp_path: Path) -> None:
+    command = answering(tmp_path, {"token": "t"})
+    login = await plugin(command, args=None, env=None, installHint="buy it").obtain()
+    assert login.authorization == b"Bearer t"
 
 
 @pytest.mark.parametrize(
@@ -171,6 +187,12 @@ class TestInCluster:
     def test_half_an_account_is_refused(self, account: Path, missing: str) -> None:
         os.unlink(account / missing)  # noqa: PTH108
         with pytest.raises(AccessError, match="no service account"):
+            in_cluster_access(account, ENVIRONMENT)
+
+    @pytest.mark.parametrize("empty", ["token", "ca.crt"])
+    def test_an_empty_file_is_refused(self, account: Path, empty: str) -> None:
+        (account / empty).write_text("")
+        with pytest.raises(AccessError, match=f"{empty} is empty"):
             in_cluster_access(account, ENVIRONMENT)
 
     def test_outside_a_pod_it_is_refused(self, account: Path) -> None:

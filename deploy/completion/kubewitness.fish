@@ -1,0 +1,1 @@
+complete --command kubewitness --no-files --arguments "(env _KUBEWITNESS_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) kubewitness)" --condition "env _KUBEWITNESS_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) kubewitness"
