@@ -8,7 +8,15 @@ from cryptography.hazmat.primitives import hashes
 
 from proxy.clock import rfc3339
 from proxy.control.route import Act, Route
+from proxy.control.services import Services
+from proxy.errors import UnavailableError
 from proxy.pki.authorities import Authorities
+from proxy.pki.authority import pem
+from proxy.pki.keys import fingerprint, key_pem
+
+_LOOK = 0.05
+_LOOKS = 100
+"""Times, and seconds between them, that we look whether we have taken it over ourselves."""
 
 
 class Certificate(msgspec.Struct, frozen=True, rename="camel"):
@@ -38,13 +46,33 @@ async def look(act: Act) -> Authority:
 async def rotate(act: Act) -> Authority:
     """Make a new authority. Credentials of the former one stay good until they end.
 
-    The listeners follow within two seconds; the server's certificate is signed by the new one only
-    when every kubeconfig in use knows it.
+    The listeners, also those of other replicas, follow within a few seconds; the server's
+    certificate is signed by the new one only when every kubeconfig in use knows it.
     """
-    authorities = await asyncio.to_thread(act.services.authorities().rotate)
+    services = act.services
+    if services.store.shared:
+        authorities = await _shared(services)
+    else:
+        authorities = await asyncio.to_thread(services.authorities().rotate)
     described = _described(authorities)
     act.detail["fingerprint"] = described.current.fingerprint
     return described
+
+
+async def _shared(services: Services) -> Authorities:
+    """Hand a new authority to all replicas, and wait until we have taken it over ourselves."""
+    made = await asyncio.to_thread(services.authorities().following)
+    name = fingerprint(made.certificate)
+    await services.store.authorities.share(name, pem(made.certificate), key_pem(made.key))
+    services.watcher.poke()
+    for _ in range(_LOOKS):
+        if name in map(fingerprint, services.authorities().trusted):
+            return services.authorities()
+        await asyncio.sleep(_LOOK)
+    raise UnavailableError(
+        f"The new authority {name} is shared and not in use here yet.",
+        hint="Look at `kubewitness authority show` in a moment, and at the log.",
+    )
 
 
 def _described(authorities: Authorities) -> Authority:

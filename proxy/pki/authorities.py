@@ -143,21 +143,42 @@ class Authorities:
     def rotate(self) -> "Authorities":
         """Make a new authority that signs from now on; the present one stays trusted.
 
-        Returns the new set; this object stays as it was. Every step can be interrupted: the next
-        `open` finds either the old authority or the new one, whole. Raises SettingsError when the
-        authority is external, since then it is rotated where it lives.
+        Returns the new set; this object stays as it was. Raises SettingsError when the authority is
+        external, since then it is rotated where it lives.
         """
+        return self._install(self.following())
+
+    def following(self) -> Authority:
+        """A new authority, written nowhere yet. Raises SettingsError as `rotate` does."""
         if self.external:
             raise SettingsError(
                 "The certificate authority is external (tls.ca_cert_file) and is not ours to rotate.",
                 hint="Replace the files it names; keep the former ones beside them as ca-old-1.crt and ca-old-1.key, so that it stays trusted.",
             )
+        return new_authority(new_key(), self._clock.now())
+
+    def adopt(self, made: Authority) -> "Authorities":
+        """Trust `made`, which another replica signs with by now, and sign with it unless ours is newer.
+
+        Returns the new set.
+        """
+        if fingerprint(made.certificate) in map(fingerprint, self.trusted):
+            return self
+        mine = self.current.certificate.not_valid_before_utc
+        if self.external or made.certificate.not_valid_before_utc < mine:
+            former = (self._keep(made), *self._former)
+            return Authorities(
+                self.directory, self.current, former,
+                clock=self._clock, max_ttl=self._max_ttl, external=self.external,
+            )  # fmt: skip
+        return self._install(made)
+
+    def _install(self, made: Authority) -> "Authorities":
+        """Sign with `made`. Every step can be interrupted: `open` finds the old one or the new one, whole."""
         former = self._keep(self.current)
-        key = new_key()
-        made = new_authority(key, self._clock.now())
         next_crt, next_key = self.directory / "ca-next.crt", self.directory / "ca-next.key"
         replace_private(next_crt, pem(made.certificate))
-        replace_private(next_key, key_pem(key))
+        replace_private(next_key, key_pem(made.key))
         next_key.replace(self.directory / "ca.key")
         with contextlib.suppress(FileNotFoundError):  # an `open` elsewhere has finished it for us
             next_crt.replace(self.directory / "ca.crt")
@@ -202,6 +223,19 @@ def read_key(path: Path) -> PrivateKey:
     except ValueError as error:
         raise SettingsError(f"{path}: does not hold a private key in PEM.") from error
     return key  # type: ignore[return-value]  # `checked` refused every other kind
+
+
+def authority_of(certificate: bytes, key: bytes) -> Authority:
+    """An authority from PEM. Raises SettingsError when it is none, or the two do not belong together."""
+    try:
+        first = x509.load_pem_x509_certificate(certificate)
+        private = load_pem_private_key(key, password=None)
+        checked(private.public_key())
+    except (ValueError, TypeError) as error:
+        raise SettingsError("The authority cannot be read.") from error
+    if first.public_key() != private.public_key():
+        raise SettingsError("The key is not that of the authority's certificate.")
+    return Authority(first, private)  # type: ignore[arg-type]  # `checked` refused every other kind
 
 
 def read_authority(certificate: Path, key: Path, now: float) -> Authority:

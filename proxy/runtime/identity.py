@@ -17,7 +17,8 @@ from proxy.data_dir import DataDir
 from proxy.errors import KubewitnessError, SettingsError
 from proxy.gateway.tls import LOOK_INTERVAL, ServerFiles, ServerTLS
 from proxy.metrics import Metrics
-from proxy.pki.authorities import Authorities, read_certificates
+from proxy.pki.authorities import Authorities, authority_of, read_certificates
+from proxy.pki.keys import fingerprint
 from proxy.pki.server import server_certificate
 from proxy.settings import Settings
 
@@ -55,6 +56,21 @@ class Identity:
     def authorities(self) -> Authorities:
         """The authorities as last read, less than two seconds ago."""
         return self._authorities
+
+    def trusts(self, wanted: str) -> bool:
+        """Whether the authority with that fingerprint (SHA-256, hex) is one of ours."""
+        return wanted in map(fingerprint, self._authorities.trusted)
+
+    def adopt(self, certificate: bytes, key: bytes) -> bool:
+        """Take over an authority (PEM) of another replica; says whether it is new here.
+
+        Blocking; one at a time. Raises SettingsError when the two do not belong together, OSError.
+        """
+        made = authority_of(certificate, key)
+        now = self._open()
+        new = now.adopt(made)
+        self._authorities = new
+        return new is not now
 
     def server_expiry(self) -> float:
         """When the data plane's certificate ends, in seconds since the epoch."""

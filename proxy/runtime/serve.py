@@ -32,6 +32,7 @@ from proxy.gateway.listener import DataPlane
 from proxy.metrics import Metrics
 from proxy.runtime import multiprocess
 from proxy.runtime.admin import ensure_admin
+from proxy.runtime.authority_following import AuthorityFollower
 from proxy.runtime.core import MAIN_SLOT, Core, open_core, worker_slot
 from proxy.runtime.essential import Essentials
 from proxy.runtime.fleet import Fleet
@@ -166,6 +167,9 @@ class Server:
         data_plane = Check("data-plane", self._data_plane_failure)
         self._ready = checks(core, looking.indexer, self._stop, data_plane, self._fleet.audit)
         self._essentials.start(self._certificates(core, control), "certificates")
+        if core.store.shared:
+            follower = AuthorityFollower(core.identity, core.store, core.watcher)
+            self._essentials.start(follower.run(), "authorities of the replicas")
         try:
             if self._shared:
                 await self._fleet.start(self._essentials, self._stop.asked)

@@ -21,6 +21,7 @@ from proxy.clock import Clock
 from proxy.errors import ConflictError, InvalidInputError, NotFoundError, SettingsError
 from proxy.files import create_private
 from proxy.state import database, tables
+from proxy.state.authorities import SharedAuthorities
 from proxy.state.listening import Listening
 from proxy.state.retention import Retentions
 from proxy.state.sealing import SecretBox, key_of
@@ -56,6 +57,7 @@ class StateStore:
         self._reading = self._transactions.reading
         self._changing = self._transactions.changing
         self.retentions = Retentions(self._reading, self._changing, clock)
+        self.authorities = SharedAuthorities(self._reading, self._changing, box, clock)
 
     @classmethod
     async def open(cls, url: str, box: SecretBox, *, clock: Clock) -> Self:

@@ -71,6 +71,17 @@ credentials = Table(
     Index("ix_credentials_not_after", "not_after"),
 )
 
+# Authorities that replicas hand to each other; only ever added to.
+authorities = Table(
+    "authorities",
+    metadata,
+    Column("fingerprint", Text, primary_key=True),
+    Column("certificate", Text, nullable=False),
+    # The key, sealed and bound to the fingerprint.
+    Column("sealed", LargeBinary, nullable=False),
+    Column("made_at", Double, nullable=False),
+)
+
 # Retention. These four are only ever added to: PostgreSQL grants nobody more than that, and the
 # procedure that drops old partitions reads them for itself.
 retentions = Table(

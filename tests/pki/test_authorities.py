@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from proxy.clock import ManualClock
 from proxy.errors import InvalidInputError, SettingsError
-from proxy.pki.authorities import Authorities
+from proxy.pki.authorities import Authorities, authority_of
 from proxy.pki.authority import AUTHORITY_LIFE, Authority, new_authority, pem
-from proxy.pki.keys import key_pem, new_key
+from proxy.pki.keys import fingerprint, key_pem, new_key
 from proxy.settings import TLS, Credentials
 
 DAY = 86_400.0
@@ -112,6 +112,38 @@ class TestRotation:
         for _ in range(3):
             authorities = authorities.rotate()
         assert len(opened(tmp_path, clock).trusted) == 4
+
+    def test_one_of_another_replica_is_adopted_as_if_made_here(
+        self, tmp_path: Path, clock: ManualClock
+    ) -> None:
+        here = opened(tmp_path / "here", clock)
+        first = here.current.fingerprint
+        clock.advance(DAY)
+        there = opened(tmp_path / "there", clock)
+        adopted = here.adopt(there.current)
+        assert adopted.current.fingerprint == there.current.fingerprint
+        assert {item.subject for item in adopted.trusted} == {
+            item.subject for item in (here.current.certificate, there.current.certificate)
+        }
+        again = opened(tmp_path / "here", clock)
+        assert again.current.fingerprint == there.current.fingerprint
+        assert again.adopt(there.current) is again
+        # An older one is trusted, and does not sign.
+        late = there.adopt(here.current)
+        assert late.current.fingerprint == there.current.fingerprint
+        assert first in {fingerprint(item) for item in opened(tmp_path / "there", clock).trusted}
+
+    def test_a_key_of_another_is_no_authority(self, clock: ManualClock) -> None:
+        one, two = (new_authority(new_key(), clock.now()) for _ in range(2))
+        good = authority_of(pem(one.certificate), key_pem(one.key))
+        assert good.fingerprint == one.fingerprint
+        for certificate, key in (
+            (pem(one.certificate), key_pem(two.key)),
+            (b"", key_pem(one.key)),
+            (pem(one.certificate), b""),
+        ):
+            with pytest.raises(SettingsError):
+                authority_of(certificate, key)
 
     def test_cut_short_between_key_and_certificate_it_is_finished(
         self, tmp_path: Path, clock: ManualClock

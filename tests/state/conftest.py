@@ -13,7 +13,8 @@ LOGIN = "kw_state_login"
 PASSWORD = "pass/word"  # what a URL has to escape
 
 _RESET = """
-    TRUNCATE kubewitness.clusters, kubewitness.credentials, kubewitness.retentions,
+    TRUNCATE kubewitness.clusters, kubewitness.credentials, kubewitness.authorities,
+        kubewitness.retentions,
         kubewitness.retention_approvals, kubewitness.legal_holds, kubewitness.legal_hold_releases;
     UPDATE kubewitness.meta SET version = 1, sealed_with = '';
 """
