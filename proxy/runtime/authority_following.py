@@ -42,6 +42,8 @@ class AuthorityFollower:
                 await self.take_over()
             except UnavailableError:
                 wait = RETRY  # the watcher of the state has said so in the log
+            except Exception:  # noqa: BLE001  # a driver's defect must not end the proxy
+                _log.exception("authorities of other replicas cannot be read")
             try:
                 async with asyncio.timeout(wait):
                     await self._changed.wait()

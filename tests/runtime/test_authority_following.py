@@ -10,15 +10,19 @@ from proxy.cli.client import Client
 from proxy.cli.connection import of_data_dir
 from proxy.clock import SystemClock
 from proxy.data_dir import DataDir
+from proxy.errors import UnavailableError
 from proxy.metrics import Metrics
 from proxy.pki.authority import new_authority, pem
 from proxy.pki.keys import fingerprint, key_pem, new_key
+from proxy.runtime import authority_following
 from proxy.runtime.authority_following import AuthorityFollower
 from proxy.runtime.identity import Identity
 from proxy.settings import Settings
+from proxy.state.authorities import SharedAuthority
 from proxy.state.repository import StateStore
 from proxy.state.sealing import SecretBox
 from proxy.state.watcher import SnapshotWatcher
+from proxy.tasks import cancel, spawn
 from tests.audit.index.postgresql.databases import Ready, ready_database
 from tests.postgres import Postgres
 from tests.runtime.processes import initialised, running
@@ -94,3 +98,25 @@ async def test_what_is_no_authority_of_ours_is_refused_and_said_once(parts, caps
     assert not identity.trusts(name)
     assert identity.trusts(good[0])
     assert capsys.readouterr().out.count("is not taken over") == 2
+
+
+async def test_neither_an_outage_nor_a_defect_ends_it(parts, monkeypatch) -> None:
+    identity, store, follower = parts
+    monkeypatch.setattr(authority_following, "RETRY", 0.001)
+    monkeypatch.setattr(authority_following, "LOOK", 0.001)
+    errors = [UnavailableError("away"), RuntimeError("closed transport"), UnavailableError("away")]
+    real = store.authorities.list
+
+    async def failing() -> list[SharedAuthority]:
+        if errors:
+            raise errors.pop()
+        return await real()
+
+    monkeypatch.setattr(store.authorities, "list", failing)
+    name, certificate, key = new()
+    await store.authorities.share(name, certificate, key)
+    running = spawn(follower.run(), name="follower")
+    async with asyncio.timeout(5):
+        while not identity.trusts(name):
+            await asyncio.sleep(0.005)
+    await cancel(running)

@@ -80,6 +80,9 @@ class LiveRows:
         except KubewitnessError as error:
             _log.warning("live tails wait for the database", error=str(error))
             await asyncio.sleep(RETRY)
+        except Exception:  # noqa: BLE001  # a driver's defect must not end the proxy
+            _log.exception("live tails wait for the database")
+            await asyncio.sleep(RETRY)
 
     async def _read(self, *, look: bool) -> None:
         told = self._told
@@ -104,6 +107,8 @@ class LiveRows:
                 await self._index.hear(self._heard)
             except KubewitnessError as error:
                 _log.warning("commits are not announced, polling", error=str(error))
+            except Exception:  # noqa: BLE001  # as above
+                _log.exception("commits are not announced, polling")
             await asyncio.sleep(RETRY)
 
     def _heard(self, writer: str, seq: int) -> None:

@@ -103,6 +103,27 @@ async def test_an_outage_is_made_up_for(rows, monkeypatch):
         assert await heard(subscription, 2) == {"a-main": [4, 5]}
 
 
+async def test_a_defect_of_the_driver_does_not_end_it(rows, monkeypatch):
+    index, found = rows
+    monkeypatch.setattr(live, "RETRY", 0.01)
+    monkeypatch.setattr(live, "POLL", 0.01)
+    failed = asyncio.Event()
+
+    async def broken(*_: object) -> None:
+        failed.set()
+        raise RuntimeError("unable to perform operation on a closed transport")
+
+    async with found.subscribe(ALL) as subscription:
+        await listening(index)
+        with monkeypatch.context() as patched:
+            for name in ("after", "positions", "hear"):
+                patched.setattr(index, name, broken)
+            await asyncio.wait_for(failed.wait(), 5)
+            await asyncio.sleep(0.03)
+        await commit(index, "a-main", 4, 5)
+        assert await heard(subscription, 2) == {"a-main": [4, 5]}
+
+
 async def test_who_begins_while_the_database_is_away_is_told(rows):
     index, found = rows
     index.down = "gone"
