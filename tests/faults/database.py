@@ -25,7 +25,7 @@ from tests.faults.report import Report
 
 _SHARE: Final = 0.6
 """Of all COMMITs that are cut: some steps get through at once, some only at the third attempt."""
-_OTHERS: Final = 0.5
+_OTHERS: Final = 0.2
 """Chance, each tenth of a second, that a connection is cut in the middle of anything else."""
 _MUCH: Final = 60
 """Calls that the first writer journals at once, at most: enough to fill blocks in a long run."""

@@ -34,9 +34,9 @@ from proxy.tasks import cancel, spawn
 from tests.faults.report import Report
 
 _LINE: Final = re.compile(rb'\{"seq":(\d+),')
-_BACKLOGS: Final = (0, 4, 16, 64)
+_BACKLOGS: Final = (0, 0, 4, 16)
 """Records that may wait to be shipped when more are written: steps are of all sizes."""
-_LONGEST: Final = 0.4
+_LONGEST: Final = 2.0
 """Seconds after which more are written in any case: a second attempt has more than the first."""
 
 
