@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from proxy.cli.context import FormOption
 from proxy.cli.output import Column, Format, say, show, to_json, to_yaml, write
+from proxy.cli.progress import bars
 from proxy.data_dir import DataDir
 from proxy.errors import ConflictError, InvalidInputError
 from proxy.settings import load, read_database_url
@@ -228,7 +227,7 @@ def rebuild(
 async def _embedded(data: DataDir) -> Any:  # noqa: ANN401  # Compared; imported late, for --help
     from proxy.runtime.rebuild import rebuild_sqlite
 
-    with _bars() as told:
+    with bars() as told:
         return await rebuild_sqlite(data, told)
 
 
@@ -242,7 +241,7 @@ async def _in_postgresql(
 
     index = await open_index(url, KnownServer(data.database_server))
     try:
-        with _bars() as told:
+        with bars() as told:
             compared = await fill_and_compare(index, [data.journal, *more], told)
             found, left = await look_at_blocks(url, index, admin, told)
     finally:
@@ -251,29 +250,6 @@ async def _in_postgresql(
         what = "false" if one in left else "made anew"
         say(f"Block {one.first} of {one.writer} hid records: {one.why}; {what}.")
     return compared, left
-
-
-class _bars:  # noqa: N801  # a context manager, named like one
-    """Progress on stderr: a bar for each step."""
-
-    def __init__(self) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-        self._progress = Progress(
-            *columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True
-        )
-        self._tasks: dict[str, Any] = {}
-
-    def __enter__(self) -> Any:  # noqa: ANN401
-        self._progress.start()
-        return self._told
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def _told(self, step: str, done: int, total: int) -> None:
-        if step not in self._tasks:
-            self._tasks[step] = self._progress.add_task(step, total=total or None)
-        self._progress.update(self._tasks[step], completed=done)
 
 
 def _settings(data_dir: Path | None) -> Any:  # noqa: ANN401  # Settings

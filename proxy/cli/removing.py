@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from proxy.audit.index.postgresql.removal import Partition, partitions_before, records, remove
 from proxy.audit.index.postgresql.upgrade import acting_as_owner
@@ -16,9 +14,11 @@ from proxy.audit.journal.archive import Archive
 from proxy.cli.client import Client
 from proxy.cli.connection import path_of
 from proxy.cli.output import say, write
+from proxy.cli.progress import bars
 from proxy.errors import ConflictError, KubewitnessError
 from proxy.state.retention import LegalHold, holds_over
 
+_CHECKED: Final = "partitions found in the archive"
 _IN_FORCE: Final = """
     SELECT id, since, until, reason, placed_by, placed_at FROM kubewitness.legal_holds h
     WHERE NOT EXISTS (SELECT FROM kubewitness.legal_hold_releases x WHERE x.hold = h.id)
@@ -76,12 +76,10 @@ class Removing:
     async def _check(self, connection: Any, found: Sequence[Partition]) -> None:  # noqa: ANN401  # asyncpg is untyped
         """Find every record in the archive."""
         archive, total = Archive(self._archives), 0
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("partitions found in the archive", total=len(found))
-            for partition in found:
+        with bars() as told:
+            for number, partition in enumerate(found):
+                told(_CHECKED, number, len(found))
                 total += (await check(records(connection, partition), archive)).records
-                progress.advance(task)
         write(f"{total} records in {len(found)} partitions are in the archive.\n")
 
     async def _remove(self, connection: Any, found: Sequence[Partition]) -> None:  # noqa: ANN401
