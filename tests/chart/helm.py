@@ -1,5 +1,6 @@
 """Helm as the tests run it: the pinned build, nothing of the user's own configuration, and what it renders."""
 
+import json
 import os
 import subprocess
 import tempfile
@@ -51,21 +52,26 @@ def helm(*arguments: str) -> Done:
 
 
 def with_values(command: str, values: Mapping[str, Any], *more: str) -> Done:
-    """`helm COMMAND` of our chart with `values`."""
+    """`helm COMMAND` of our chart with `values`; run once for the same question."""
+    return _asked(command, json.dumps(values), more)
+
+
+@cache
+def _asked(command: str, values: str, more: tuple[str, ...]) -> Done:
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        yaml.safe_dump(dict(values), file)
+        file.write(values)
         file.flush()
         name = [RELEASE] if command in {"template", "install"} else []
-        return helm(
-            command, *name, str(CHART), f"--namespace={NAMESPACE}", f"--values={file.name}", *more
-        )
+        given = [f"--namespace={NAMESPACE}", f"--values={file.name}", *more]
+        return helm(command, *name, str(CHART), *given)
 
 
 def rendered(values: Mapping[str, Any], *more: str) -> list[Manifest]:
     """Every object the chart renders with `values`, hooks and tests among them."""
     done = with_values("template", values, *more)
     assert done.code == 0, done.stderr
-    return [item for item in yaml.safe_load_all(done.stdout) if item is not None]
+    found = yaml.load_all(done.stdout, Loader=yaml.CSafeLoader)
+    return [item for item in found if item is not None]
 
 
 def notes(values: Mapping[str, Any]) -> str:
