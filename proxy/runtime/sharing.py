@@ -6,7 +6,7 @@ while it is away.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
@@ -35,8 +35,10 @@ _log = structlog.get_logger(__name__)
 
 _LAST_PASS: Final = 3.0
 """Seconds that the last records get to arrive when the process stops."""
-_LOOK: Final = 0.02
-"""Seconds between looks for what the workers have shipped."""
+_LOOK: Final = 0.03
+"""Seconds until the second look for what the workers have shipped; each later one waits double."""
+_LONGEST_LOOK: Final = 0.5
+"""Seconds between looks, at most."""
 
 
 class Sharing:
@@ -114,17 +116,42 @@ class SharedLooks:
     def __init__(self, sharing: Sharing, journals: Path) -> None:
         self._sharing = sharing
         self._journals = journals
+        self._there: dict[str, int] = {}
+        """By writer, a sequence up to which the index has it: what we shipped, what we asked."""
+        self._asking = asyncio.Lock()
+        self._pause = _LOOK
+        sharing.shipper.on_indexed(self._note)
+        sharing.shipper.on_change(self._changed)
         self.live = LiveRows(sharing.index)
+
+    def _note(self, writer: str, seq: int) -> None:
+        self._there[writer] = max(seq, self._there.get(writer, 0))
+
+    def _changed(self, trouble: str) -> None:
+        if trouble:
+            self._there.clear()  # what answers next may be another server
 
     async def catch_up(self) -> None:
         """See Looks; waits for what this replica's workers ship, too. The caller bounds it."""
         wanted = await asyncio.to_thread(_ends, self._journals)
         await self._sharing.shipper.catch_up()
-        while True:
-            there = await self._sharing.index.positions()
-            if all(writer in there and there[writer].seq >= seq for writer, seq in wanted.items()):
-                return
-            await asyncio.sleep(_LOOK)
+        while self._lacks(wanted):
+            async with self._asking:  # one asks for all who wait
+                if self._lacks(wanted):
+                    await self._ask(wanted)
+
+    async def _ask(self, wanted: Mapping[str, int]) -> None:
+        """See how far the index is, and wait a while when that is not far enough."""
+        for writer, position in (await self._sharing.index.positions()).items():
+            self._note(writer, position.seq)
+        if self._lacks(wanted):
+            await asyncio.sleep(self._pause)
+            self._pause = min(2 * self._pause, _LONGEST_LOOK)
+        else:
+            self._pause = _LOOK
+
+    def _lacks(self, wanted: Mapping[str, int]) -> bool:
+        return any(self._there.get(writer, -1) < seq for writer, seq in wanted.items())
 
     def subscribe(
         self, given: Filter | None = None, size: int = 1000

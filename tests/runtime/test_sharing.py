@@ -1,18 +1,23 @@
 """A proxy on PostgreSQL: what it records is there, and what happens while the database is away."""
 
 import asyncio
-from collections.abc import Iterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from proxy.audit.gate import Level
+from proxy.audit.gate import Gate, Level
 from proxy.audit.index.query import Filter
+from proxy.audit.index.store import Position
+from proxy.audit.journal.writer import JournalWriter
 from proxy.audit.port import JournalUnavailableError
 from proxy.clock import SystemClock
+from proxy.errors import SettingsError
 from proxy.metrics import Metrics
 from proxy.runtime.core import MAIN_SLOT, Core, open_core
 from proxy.runtime.database import status
+from proxy.runtime.sharing import SharedLooks, Sharing
 from proxy.settings import Settings
 from proxy.tasks import cancel, spawn
 from tests.audit.index.postgresql.databases import Ready, ready_database
@@ -78,3 +83,89 @@ async def test_a_database_that_goes_and_comes(
     found = await status(ready.url, count=True)
     assert [writer.gap for writer in found.writers] == [0]
     assert found.problem == ""
+
+
+@contextlib.asynccontextmanager
+async def shared(
+    settings: Settings, slot: str, metrics: Metrics
+) -> AsyncIterator[tuple[Sharing, JournalWriter, Gate]]:
+    """One process's side of the database, with a journal of its own; nothing runs yet."""
+    data_dir, clock = settings.data_dir, SystemClock()
+    journal = await JournalWriter.open(data_dir, slot, settings.journal, clock=clock)
+    gate = Gate(clock=clock, metrics=metrics)
+    sharing = Sharing(
+        settings,
+        data_dir / "journal",
+        slot,
+        journal,
+        gate,
+        clock=clock,
+        metrics=metrics,
+        carries=lambda found: found == slot,
+    )
+    try:
+        yield sharing, journal, gate
+    finally:
+        await journal.close()
+        await sharing.close()
+
+
+@pytest.mark.parametrize(("ack", "away"), [("local", Level.DEGRADED), ("replicated", Level.CLOSED)])
+async def test_a_start_requires_a_schema_and_no_more(
+    own_environment, ready: Ready, server: Postgres, tmp_path: Path, ack: str, away: Level
+):
+    settings = on(ready, tmp_path, ack)
+    metrics = Metrics()
+    async with shared(settings, MAIN_SLOT, metrics) as (sharing, _, gate):
+        await sharing.require()
+        assert gate.level is Level.OK
+        # What is not kept, or not there now, is said; it keeps nobody from starting.
+        ready.database.exec("ALTER TABLE kubewitness.events_past SET UNLOGGED")
+        await sharing.require()
+        assert (gate.level, "UNLOGGED" in gate.cause) == (away, True)
+        assert metrics.registry.get_sample_value("kubewitness_database_up") == 0
+        server.kill()
+        await sharing.require()
+        assert (gate.level, "UNLOGGED" in gate.cause) == (away, False)
+        server.start()
+        # A schema that is not there, or older, is for an administrator.
+        ready.database.exec("UPDATE kubewitness.index_schema SET version = version - 1")
+        with pytest.raises(SettingsError, match="this release needs schema"):
+            await sharing.require()
+        ready.database.exec("DROP SCHEMA kubewitness CASCADE")
+        with pytest.raises(SettingsError, match="no schema of ours"):
+            await sharing.require()
+
+
+async def test_a_look_waits_for_the_workers_and_asks_seldom(
+    own_environment, ready: Ready, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = on(ready, tmp_path, "local")
+    async with (
+        shared(settings, MAIN_SLOT, Metrics()) as (sharing, journal, _),
+        shared(settings, "worker-1", Metrics()) as (other, others, _),
+    ):
+        looks = SharedLooks(sharing, settings.data_dir / "journal")
+        await other.shipper.catch_up()
+        await looks.catch_up()
+        asked = 0
+        sound = sharing.index.positions
+
+        async def positions() -> dict[str, Position]:
+            nonlocal asked
+            asked += 1
+            return await sound()
+
+        monkeypatch.setattr(sharing.index, "positions", positions)
+        await journal.append(intent(a_call()))
+        await looks.catch_up()
+        assert asked == 0, "what we shipped ourselves is known"
+        call = a_call()
+        await others.append(intent(call))
+        looking = [spawn(looks.catch_up(), name="look") for _ in range(20)]
+        done, _ = await asyncio.wait(looking, timeout=0.5)
+        assert not done
+        assert asked < 8
+        await other.shipper.catch_up()
+        await asyncio.gather(*looking)
+        assert len(await sharing.index.get(call.audit_id)) == 1
