@@ -87,5 +87,22 @@ docs: setup ## Write the generated tables, the chart's values and README, and th
 	@$(BIN)/python -m tests.write_tables
 	@$(BIN)/python -m tests.chart.writing
 
+.PHONY: dist
+dist: setup ## Build wheel and sdist into dist/, the same bytes for the same commit
+	@rm -rf dist
+	@export SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct)"; \
+	$(BIN)/hatchling build -t sdist -d dist && $(BIN)/hatchling build -t wheel -d dist
+
+.PHONY: image
+image: ## Build the container image with docker or buildah; BASE=… for another base
+	@"$$(command -v docker || command -v buildah)" build -f deploy/Dockerfile -t kubewitness \
+	  $(if $(BASE),--build-arg BASE="$(BASE)") .
+
+.PHONY: sbom
+sbom: setup ## Write build/kubewitness.cdx.json, what an installation is made of
+	@mkdir -p build
+	@$(BIN)/python deploy/sbom.py > build/kubewitness.cdx.json
+	@echo "wrote build/kubewitness.cdx.json (an image carries its own: /opt/kubewitness/sbom.cdx.json)"
+
 .PHONY: check
 check: lint types arch test faults e2e ## All of it, as continuous integration does

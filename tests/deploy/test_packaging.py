@@ -1,7 +1,9 @@
 """What people install: the wheel has everything, is the same each time, and works by itself."""
 
 import hashlib
+import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -139,6 +141,31 @@ def test_the_installed_command_makes_a_data_directory(installed, tmp_path):
     assert "Initialised" in said
     # The tables come from the migrations inside the wheel.
     assert {path.name for path in data.iterdir()} >= {"pki", "kubewitness.yaml", "state.db"}
+
+
+def test_the_bill_of_materials_names_everything_that_is_pinned(installed, tmp_path):
+    status = tmp_path / "status"
+    status.write_text(
+        "Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nVersion: 2.36-9+deb12u13\n"
+        "Description: of\n several lines\n\n"
+        "Package: gone\nStatus: deinstall ok config-files\nArchitecture: amd64\nVersion: 1\n"
+    )
+    command = (str(ROOT / "deploy" / "sbom.py"), "--dpkg", str(status))
+    said = run(installed / "bin" / "python", *command)
+    assert run(installed / "bin" / "python", *command) == said
+    found = json.loads(said)
+    assert found["metadata"]["component"]["version"] == __version__
+    named = {part["purl"]: part for part in found["components"]}
+    pinned = re.findall(
+        r"^([a-z0-9-]+)==([^ ]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE
+    )
+    # Only needed on Windows.
+    python = {f"pkg:pypi/{name}@{version}" for name, version in pinned if name != "colorama"}
+    assert set(named) == python | {"pkg:deb/debian/libc6@2.36-9%2Bdeb12u13?arch=amd64"}
+    assert [purl for purl in python if not named[purl]["licenses"]] == []
+    depends = {item["ref"]: item["dependsOn"] for item in found["dependencies"]}
+    needed = {ref for refs in depends.values() for ref in refs}
+    assert python == needed, "each is there because something needs it"
 
 
 @pytest.mark.parametrize("path", scripts(), ids=lambda path: path.suffix[1:])
