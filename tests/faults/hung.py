@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from proxy.audit.event import WITHHELD
+from tests.faults.oracle import Oracle
 from tests.faults.report import Report
 from tests.faults.rigging import Proxy, Rig, rig
 from tests.faults.volumes import Volume, frozen, is_root
@@ -70,6 +72,7 @@ def _blackhole(
     began = time.monotonic()
     grown, stall, slowest = 0, 0.0, 0.0
     aside = [before["pushed_aside_ms"]] * 6
+    refused: set[str] = set()
     while time.monotonic() < began + seconds and not oracle.violations:
         time.sleep(0.25)
         status = proxy.ask("status")
@@ -77,7 +80,7 @@ def _blackhole(
         grown = max(grown, status["rss"] - before["rss"])
         stall = max(stall, status["stall_ms"])
         # What the machine did not give us while a call waited is not the proxy's doing.
-        slowest = max(slowest, _heard(here, began, (aside[-1] - aside[0]) / 1000))
+        slowest = max(slowest, _heard(here, began, (aside[-1] - aside[0]) / 1000, refused))
     free()
     freed = time.monotonic()
     healed = here.good_after(freed, freed)
@@ -99,9 +102,26 @@ def _blackhole(
     if not oracle.violations:
         proxy.end()
         oracle.check(final=True)
+        report.counts["outcomes corrected"] = _corrected(oracle, refused)
 
 
-def _heard(here: Rig, began: float, machine: float) -> float:
+def _corrected(oracle: Oracle, refused: set[str]) -> int:
+    """Calls whose outcome was written after their client was told 503: a record must say so."""
+    refused |= {told.audit_id for told in oracle.answers or [] if told.status == 503}
+    said = {
+        record["target"]: record["detail"]
+        for record in oracle.system
+        if record["action"] == WITHHELD
+    }
+    for audit_id in refused & oracle.calls.keys():
+        status = oracle.calls[audit_id].status
+        told = said.get(audit_id, {}).get("answered", status)
+        if told != 503:
+            oracle.violations.say(f"{audit_id}: answered 503, on record as {status} for ever")
+    return len(said)
+
+
+def _heard(here: Rig, began: float, machine: float, refused: set[str]) -> float:
     """The slowest answer since the last look; none may take longer than the deadline."""
     oracle = here.oracle
     assert oracle.answers is not None
@@ -117,6 +137,7 @@ def _heard(here: Rig, began: float, machine: float) -> float:
             oracle.violations.say(f"{told.target}: waited {told.ms:.0f} ms")
         if told.status != 503 and told.began > began + SLACK:
             oracle.violations.say(f"{told.target}: answered {told.status} while the disk hung")
+    refused |= {told.audit_id for told in oracle.answers if told.status == 503}
     oracle.answers.clear()
     for target, since in here.waiting():
         if target in late:

@@ -47,6 +47,11 @@ _TABLE: list[tuple[str, str, Callable[[Bug], Report]]] = [
     ("client-gone-unrecorded", "a call whose client left has no terminal event", _cuts),
     ("break-glass-for-everybody", "the reserve serves whoever comes", _full_disk),
     ("deadline-not-enforced", "calls wait for a hung disk as long as it hangs", _hung),
+    (
+        "withheld-answer-on-record-as-given",
+        "an answer that was withheld stands on record as if it had been given",
+        _hung,
+    ),
 ]
 
 BUGS = [Bug(name, breaks, partial(planted, name), hunt) for name, breaks, hunt in _TABLE]

@@ -163,6 +163,10 @@ async def _chunked_end_too_early(record: CallRecord, client: Any, response: Any)
     await record.end(ResponseStatus(response.status))
 
 
+def _correct_nothing(self: Pipeline, received: Any, error: JournalUnavailableError) -> None:
+    pass
+
+
 def _tick_idly(self: Watchdog) -> None:
     """Looks, but refuses nobody."""
     self._look()
@@ -200,6 +204,7 @@ CHANGES: dict[str, Callable[[], list[Change]]] = {
     "client-gone-unrecorded": lambda: [(Pipeline, "_finish", _finish_but_not_gone)],
     "break-glass-for-everybody": lambda: [(Admission, "admit", _admit_everybody)],
     "deadline-not-enforced": lambda: [(Watchdog, "_tick", _tick_idly)],
+    "withheld-answer-on-record-as-given": lambda: [(Pipeline, "_correct", _correct_nothing)],
 }
 """What each bug replaces, by name."""
 
