@@ -80,8 +80,10 @@ class _Counting:
         found: list[Count] = []
         left: list[Condition] = [tail(ends)]
         inside: list[Span] = []
+        removed = await self._postings.removed()
         for span in spans:
-            if self._window.since <= span.oldest and span.newest <= self._window.until:
+            within = self._window.since <= span.oldest and span.newest <= self._window.until
+            if within and not _lacks(span, removed):
                 inside.append(span)
             elif self._window.meets(span.oldest, span.newest):
                 left.append(stretch([span]))
@@ -131,6 +133,14 @@ class _Counting:
         if self._field == Field.CODE:
             return [*found, (None, missing, 0)]  # calls without an answer have no code
         return None
+
+
+def _lacks(span: Span, removed: Sequence[tuple[str, int, int]]) -> bool:
+    """Whether some of a block's events may be gone."""
+    return any(
+        span.writer == writer and span.oldest < high and span.newest >= low
+        for writer, low, high in removed
+    )
 
 
 def _read(field: Field, value: bytes) -> str | int:

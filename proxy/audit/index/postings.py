@@ -15,6 +15,7 @@ from proxy.audit.index.grams import SLOTS_A_SLICE, WORD, Wanted
 from proxy.audit.index.narrowing import Need
 
 _SPANS: Final = "SELECT number, writer, first, oldest, newest FROM blocks"
+_REMOVED: Final = "SELECT writer, low, high FROM removed"
 _TIMES: Final = "SELECT number, runs FROM blocks WHERE number AMONG $1"
 _TEXTS: Final = "SELECT run, texts FROM run_texts WHERE run AMONG $1"
 _POSTED: Final = "SELECT block, bits FROM postings WHERE block AMONG $1 AND field = $2 AND "
@@ -40,6 +41,7 @@ class Postings:
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._ask = Asker(connection).ask
+        self._may_lack = connection.dialect.name == "postgresql"
 
     async def spans(self) -> tuple[list[Span], dict[str, int]]:
         """All blocks; and by writer, the sequence that the first event in no block has at least."""
@@ -48,6 +50,10 @@ class Postings:
         for span in found:
             ends[span.writer] = max(ends.get(span.writer, 0), span.first + BLOCK)
         return [span for span in found if span.first >= 0], ends
+
+    async def removed(self) -> list[tuple[str, int, int]]:
+        """(writer, from, before) of what a retention removed, and blocks may still point to."""
+        return [tuple(row) for row in await self._ask(_REMOVED)] if self._may_lack else []
 
     async def times(self, numbers: Iterable[int]) -> dict[int, list[tuple[int, int]]]:
         """By block, (oldest, newest) of its runs, µs since the epoch."""

@@ -8,9 +8,11 @@ from typing import Any
 import asyncpg
 import pytest
 
+from proxy.audit.index.blocks import BLOCK
 from proxy.audit.index.postgres import PostgresIndex
 from proxy.audit.index.postgresql.removal import Partition, partitions_before, records, remove
 from proxy.audit.index.postgresql.upgrade import acting_as_owner
+from proxy.audit.index.query import Filter
 from proxy.audit.index.rows import EVENT, Row
 from tests.audit.index.postgresql.databases import Ready, fill, ready_database
 from tests.postgres import Postgres
@@ -123,3 +125,26 @@ async def test_what_went_is_told(owner: Any):
     assert partition not in await partitions_before(owner, TODAY)
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await owner.execute("DELETE FROM kubewitness.removed")
+
+
+@pytest.fixture
+def another(postgres: Postgres) -> Iterator[Ready]:
+    with ready_database(postgres) as made:
+        yield made
+
+
+async def test_what_went_is_not_counted_any_more(another: Ready):
+    index = await PostgresIndex.open(another.url)
+    rows = [
+        Row("w", seq, EVENT, f"id-{seq}", at=OLD + seq if seq < 40 else TODAY + seq, line=b"x")
+        for seq in (*range(1, 80), BLOCK, BLOCK + 1)
+    ]
+    await fill(index, rows)
+    everything = Filter(include_noise=True)
+    assert (await index.stats(everything, "user")).total == len(rows)
+    async with acting_as_owner(another.database.url) as owner:
+        await owner.execute(APPROVED)
+        await remove(owner, await old(owner), "r")
+    assert (await index.stats(everything, "user")).total == len(rows) - 39
+    assert await index.count(everything) == len(rows) - 39
+    await index.close()
