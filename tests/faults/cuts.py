@@ -10,7 +10,7 @@ from tests.faults.report import Report
 from tests.faults.rigging import rig
 
 CI = 2_000
-RELEASE = 100_000
+RELEASE = 100_100
 THREADS = 6
 SETTLED_WITHIN = 5.0
 """Seconds after the last cut until every call must have its end on record, in good order."""
