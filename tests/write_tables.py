@@ -1,6 +1,6 @@
 """What is written down and made from the code: `make docs` writes it, tests hold it equal.
 
-The tables of README.md (settings, metrics) and the map in proxy/README.md.
+The tables of README.md (settings, metrics), the map in proxy/README.md, docs/reference and the completion scripts.
 """
 
 import ast
@@ -115,12 +115,23 @@ def shrink() -> None:
     UNTESTED.write_text("\n".join([*head, *left]) + "\n")
 
 
+def pages() -> dict[Path, str]:
+    """Files that are made from the code as a whole."""
+    # They show these tables, too.
+    from tests.deploy import completion, reference
+
+    return reference.documents() | completion.scripts()
+
+
 def main() -> None:
     """Write all of them."""
     shrink()
     README.write_text(readme_text())
     MAP.write_text(map_text())
-    sys.stdout.write(f"wrote {README.name} and {MAP.relative_to(ROOT)}\n")
+    for path, text in pages().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    sys.stdout.write(f"wrote docs/, {README.name} and {MAP.relative_to(ROOT)}\n")
 
 
 if __name__ == "__main__":

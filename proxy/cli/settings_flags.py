@@ -58,7 +58,7 @@ def _split(values: list[str]) -> list[str]:
 
 
 def _parameter(name: str, row: Row) -> inspect.Parameter:
-    default = as_yaml(row.default).strip("[]'")
+    default = as_yaml(row.default).strip("[]").replace("'", "")
     several = " Repeat it, or separate with commas." if row.is_list else ""
     shown = f" Default: {default}." if default else ""
     option = typer.Option(
