@@ -7,11 +7,12 @@ from typing import Any
 
 from proxy.audit.index.postgres import PostgresIndex
 from proxy.audit.index.postgresql import attestation
-from proxy.audit.index.postgresql.connecting import SCHEMA, VIEWS, Role, connect, translated
+from proxy.audit.index.postgresql.connecting import connect, translated
 from proxy.audit.index.postgresql.identity import Identity, KnownServer
 from proxy.audit.index.postgresql.upgrade import upgrading
 from proxy.errors import KubewitnessError, UnavailableError
 from proxy.state import database as state
+from proxy.state.roles import SCHEMA, VIEWS, Role
 
 
 async def upgrade(url: str, logins: Iterable[str], say: Callable[[str], None]) -> None:

@@ -13,6 +13,7 @@ from proxy.errors import SettingsError
 from proxy.settings import is_postgresql
 from proxy.state import postgres
 from proxy.state.migrations import HEAD
+from proxy.state.roles import SCHEMA
 
 _BUSY_SECONDS: Final = 5
 _LOOK_SECONDS: Final = 3.0
@@ -146,7 +147,7 @@ async def _migrate(connection: AsyncConnection) -> bool:
 
 def _version_table(connection: Connection) -> tuple[str, str | None]:
     if connection.dialect.name == "postgresql":
-        return postgres.REVISIONS, postgres.SCHEMA
+        return postgres.REVISIONS, SCHEMA
     return "alembic_version", None
 
 

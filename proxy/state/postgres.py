@@ -13,10 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from proxy.settings import database_place, require_database_url
 from proxy.state import tables
+from proxy.state.roles import SCHEMA, Role
 
-SCHEMA: Final = "kubewitness"
-OWNER: Final = "kubewitness_owner"
-ROLE: Final = "kubewitness_state"
+OWNER: Final = Role.OWNER.value
+ROLE: Final = Role.STATE.value
 CHANNEL: Final = "kubewitness_state"
 """Of NOTIFY; the payload is the version of the state that was committed."""
 REVISIONS: Final = "state_revision"
@@ -96,8 +96,8 @@ def _cut(connection: Any, _record: object) -> None:  # noqa: ANN401  # the drive
 async def begin_upgrade(connection: AsyncConnection) -> None:
     """In a transaction of an administrator: the roles and the schema, and work as the owner."""
     await connection.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": LOCK_KEY})
-    for role in (OWNER, ROLE):
-        await connection.execute(text(_CREATE_ROLE.format(role=role)))
+    for role in (Role.OWNER, Role.STATE):
+        await connection.execute(text(role.creation))
     # An administrator who is no superuser must be a member of the owner to act as it.
     await connection.execute(text(_JOIN_OWNER))
     await connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA} AUTHORIZATION {OWNER}"))
@@ -118,15 +118,6 @@ async def grant(connection: AsyncConnection) -> None:
         await connection.execute(text(f"GRANT {may} ON {table} TO {ROLE}"))
 
 
-# Roles belong to the server, so another database's upgrade may make them at the same moment.
-_CREATE_ROLE: Final = """
-DO $$ BEGIN
-  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN
-    CREATE ROLE {role} NOLOGIN;
-  END IF;
-EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
-END $$
-"""
 _JOIN_OWNER: Final = f"""
 DO $$ BEGIN
   IF NOT pg_has_role(current_user, '{OWNER}', 'MEMBER') THEN

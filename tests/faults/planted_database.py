@@ -5,7 +5,7 @@ They replace one or two attributes of the product in this process.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -20,22 +20,12 @@ from proxy.audit.index.tailing import JournalTail
 from proxy.errors import UnavailableError
 from tests.faults import database
 from tests.faults.bug import Bug
+from tests.faults.planted_replicas import rows_dropped_after_a_failure
 from tests.faults.report import Report
+from tests.faults.swapping import swapped
 
 _SMALL: Final = database.Size(cuts=60, stops=12, calls=2_000, writers=2, seconds=8, level=4)
 Rig = Callable[[database.Size, int | None], Awaitable[Report]]
-
-
-@contextlib.contextmanager
-def _replaced(*what: tuple[Any, str, Any]) -> Iterator[None]:
-    before = [(owner, name, getattr(owner, name)) for owner, name, _ in what]
-    for owner, name, value in what:
-        setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        for owner, name, value in before:
-            setattr(owner, name, value)
 
 
 def _position_before_rows() -> contextlib.AbstractContextManager[None]:
@@ -47,7 +37,7 @@ def _position_before_rows() -> contextlib.AbstractContextManager[None]:
             added += await self._follow(directory, tail)
         return added  # and where a pass failed, the tails stay behind the rows that were not added
 
-    return _replaced((Shipper, "_pass", one_pass))
+    return swapped((Shipper, "_pass", one_pass))
 
 
 def _commit_believed() -> contextlib.AbstractContextManager[None]:
@@ -57,20 +47,7 @@ def _commit_believed() -> contextlib.AbstractContextManager[None]:
         with contextlib.suppress(UnavailableError):
             await sound(self, rows, writer, position)
 
-    return _replaced((PostgresIndex, "insert", insert))
-
-
-def _rows_dropped_after_a_failure() -> contextlib.AbstractContextManager[None]:
-    sound = Shipper._insert
-
-    async def insert(self: Shipper, writer: str, step: tailing.Step) -> None:
-        failed = getattr(self, "failed_before", False)
-        self.failed_before = True  # type: ignore[attr-defined]
-        # The retry after a failure leaves out what it takes for sent.
-        await sound(self, writer, step._replace(rows=step.rows[1:]) if failed else step)
-        self.failed_before = False  # type: ignore[attr-defined]
-
-    return _replaced((Shipper, "_insert", insert))
+    return swapped((PostgresIndex, "insert", insert))
 
 
 def _without_transaction() -> contextlib.AbstractContextManager[None]:
@@ -86,7 +63,7 @@ def _without_transaction() -> contextlib.AbstractContextManager[None]:
         await asyncio.sleep(0.02)  # whatever a server does in between
         await sound(connection, rows[: len(rows) // 2], writer)
 
-    return _replaced((postgres, "_quietly", begin), (postgres, "_copy", copy))
+    return swapped((postgres, "_quietly", begin), (postgres, "_copy", copy))
 
 
 def _other_lines_accepted() -> contextlib.AbstractContextManager[None]:
@@ -101,7 +78,7 @@ def _other_lines_accepted() -> contextlib.AbstractContextManager[None]:
     async def probe(self: Shipper) -> None:
         del self
 
-    return _replaced(
+    return swapped(
         (postgres, "_missing", missing),
         (Shipper, "_begin", Indexer._begin),
         (Shipper, "_probe", probe),
@@ -114,12 +91,12 @@ def _lines_encoded_anew() -> contextlib.AbstractContextManager[None]:
     def rows(*given: Any) -> list[Row]:
         return [row._replace(line=row.line.replace(b'":"', b'": "', 1)) for row in sound(*given)]
 
-    return _replaced((tailing, "rows", rows))
+    return swapped((tailing, "rows", rows))
 
 
 def _not_synchronous() -> contextlib.AbstractContextManager[None]:
     begin = postgres._BEGIN.replace("{durability}", "off")
-    return _replaced((postgres, "_BEGIN", begin))
+    return swapped((postgres, "_BEGIN", begin))
 
 
 def _blind_retry() -> contextlib.AbstractContextManager[None]:
@@ -129,7 +106,7 @@ def _blind_retry() -> contextlib.AbstractContextManager[None]:
         del connection, writer
         return list(rows)
 
-    return _replaced((postgres, "_missing", missing), *_REMEMBERED)
+    return swapped((postgres, "_missing", missing), *_REMEMBERED)
 
 
 def _conflict_taken_for_success() -> contextlib.AbstractContextManager[None]:
@@ -147,7 +124,7 @@ def _conflict_taken_for_success() -> contextlib.AbstractContextManager[None]:
             # They are there already; but so is not what came behind them.
             await connection.execute("ROLLBACK TO SAVEPOINT s")
 
-    return _replaced((postgres, "_missing", missing), (postgres, "_copy", copy), *_REMEMBERED)
+    return swapped((postgres, "_missing", missing), (postgres, "_copy", copy), *_REMEMBERED)
 
 
 async def _remembered(self: PostgresIndex) -> dict[str, Position]:
@@ -207,7 +184,7 @@ BUGS: Final = (
     Bug(
         "database-first-row-of-a-retry-dropped",
         "A retry takes its first row for sent.",
-        _rows_dropped_after_a_failure,
+        rows_dropped_after_a_failure,
         _hunting(database.commit_cuts),
     ),
     Bug(

@@ -45,7 +45,8 @@ def _state_read_once() -> AbstractContextManager[None]:
     return swapped((SnapshotWatcher, "_watch", never), (Listening, "_run", never))
 
 
-def _rows_dropped_after_a_failure() -> AbstractContextManager[None]:
+def rows_dropped_after_a_failure() -> AbstractContextManager[None]:
+    """What is sent again after a failure lacks its first row, as if that had arrived."""
     sound = Shipper._insert
 
     async def insert(self: Shipper, who: str, step: Step) -> None:
@@ -98,7 +99,7 @@ BUGS: Final = (
     Bug(
         "replica-rows-dropped-after-a-failure",
         "After a failure the first row of what is sent again is left out.",
-        _rows_dropped_after_a_failure,
+        rows_dropped_after_a_failure,
         _hunting(stops=2),
     ),
     Bug(

@@ -17,7 +17,7 @@ from proxy.audit.index.blocks import Block
 from proxy.audit.index.filling import Filling
 from proxy.audit.index.open_changes import open_changes
 from proxy.audit.index.postgresql import attestation
-from proxy.audit.index.postgresql.connecting import SCHEMA, VIEWS, Role, Session, engine
+from proxy.audit.index.postgresql.connecting import Session, engine
 from proxy.audit.index.postgresql.ddl import DAY_MICROS, SCHEMA_VERSION
 from proxy.audit.index.postgresql.hearing import CHANNEL, hear
 from proxy.audit.index.postgresql.identity import KnownServer
@@ -25,6 +25,7 @@ from proxy.audit.index.reading import Reader
 from proxy.audit.index.rows import Row
 from proxy.audit.index.store import ForeignRecordsError, Position
 from proxy.errors import UnavailableError
+from proxy.state.roles import SCHEMA, VIEWS, Role
 
 _log = structlog.get_logger(__name__)
 

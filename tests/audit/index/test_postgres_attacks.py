@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 
 from proxy.audit.index.postgres import PostgresIndex
-from proxy.audit.index.postgresql.connecting import Role
 from proxy.audit.index.query import Filter
+from proxy.state.roles import Role
 from tests.audit.index.postgresql.databases import Ready, fill, ready_database, some_rows
 from tests.postgres import Postgres
 

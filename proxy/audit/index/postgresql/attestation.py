@@ -7,10 +7,10 @@ down: a record that may be gone tomorrow, or altered by our own login, is no sec
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from proxy.audit.index.postgresql.connecting import SCHEMA, Role
 from proxy.audit.index.postgresql.ddl import SCHEMA_VERSION
 from proxy.audit.index.postgresql.identity import Identity
 from proxy.errors import SettingsError, UnavailableError
+from proxy.state.roles import SCHEMA, Role
 
 OLDEST: Final = 15
 """The first version of PostgreSQL we were tested with."""

@@ -8,7 +8,6 @@ the URL.
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from enum import StrEnum
 from typing import Any, Final
 
 import asyncpg
@@ -17,29 +16,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from proxy.errors import SettingsError, UnavailableError
 from proxy.settings import database_place, is_postgresql, require_database_url
+from proxy.state.roles import SCHEMA, VIEWS, Role
 
 CONNECT_SECONDS: Final = 2.0
 _KEEP: Final = "What is recorded is in the journals; the index follows when it is back."
 _UPGRADE: Final = "Run `kubewitness db upgrade` as a database administrator."
 
-SCHEMA: Final = "kubewitness"
-"""Of the events, everything that guards them, and the state."""
-VIEWS: Final = "kubewitness_views"
-"""Of what readers see."""
-
-
 LOST: Final = (asyncpg.exceptions.InterfaceError, asyncpg.exceptions.InternalClientError)
 """What asyncpg says of a connection that ended; the second when it ended between two steps."""
-
-
-class Role(StrEnum):
-    """Group roles without a login; the names are of the whole server, not of one database."""
-
-    OWNER = "kubewitness_owner"
-    """Owns the schema; nobody is a member outside `db upgrade`."""
-    WRITER = "kubewitness_writer"
-    READER = "kubewitness_reader"
-    STATE = "kubewitness_state"
 
 
 SEARCH_PATH: Final = {

@@ -11,8 +11,8 @@ from typing import Final
 from sqlalchemy import Text
 from sqlalchemy.dialects import postgresql
 
-from proxy.audit.index.postgresql.connecting import SCHEMA, VIEWS, Role
 from proxy.audit.index.schema import blocks, events, open_calls, postings, run_texts
+from proxy.state.roles import SCHEMA, VIEWS, Role
 
 SCHEMA_VERSION: Final = 2
 """Grows with each change below that an older `serve` would not understand."""

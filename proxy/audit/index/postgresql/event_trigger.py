@@ -7,7 +7,7 @@ the schema's owner could put anything into a function of its own and wait for on
 from collections.abc import Callable
 from typing import Any, Final
 
-from proxy.audit.index.postgresql.connecting import SCHEMA, VIEWS
+from proxy.state.roles import SCHEMA, VIEWS
 
 _FUNCTIONS: Final = "kubewitness_log"
 """A schema of its own: the owner of `kubewitness` could drop what lies there."""

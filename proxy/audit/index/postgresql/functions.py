@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from proxy.audit.index.blocks import BLOCK, RUNS
-from proxy.audit.index.postgresql.connecting import SCHEMA
 from proxy.audit.index.postgresql.ddl import DAY_MICROS, FIRST_DAY, LAST_DAY
+from proxy.state.roles import SCHEMA
 
 PAST_DAYS: Final = 400
 AHEAD_DAYS: Final = 32

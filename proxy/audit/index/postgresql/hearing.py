@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from proxy.audit.index.postgresql.connecting import Role, connect, translated
+from proxy.audit.index.postgresql.connecting import connect, translated
 from proxy.errors import UnavailableError
+from proxy.state.roles import Role
 
 CHANNEL: Final = "kubewitness_events"
 _PROBE_SECONDS: Final = 10.0

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final, NamedTuple
 
 from proxy.audit.index.blocks import RUNS
-from proxy.audit.index.postgresql.connecting import SCHEMA
 from proxy.audit.index.postgresql.ddl import DAY_MICROS
 from proxy.state.retention import APPROVERS, MIN_DAYS
+from proxy.state.roles import SCHEMA
 
 _BEGINNING: Final = -(1 << 63)
 """Where the partition of everything before the first day begins."""

@@ -9,15 +9,10 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
 from proxy.audit.index.postgresql import ddl, event_trigger, removal
-from proxy.audit.index.postgresql.connecting import (
-    SCHEMA,
-    VIEWS,
-    Role,
-    connect,
-    translated,
-)
+from proxy.audit.index.postgresql.connecting import connect, translated
 from proxy.audit.index.postgresql.functions import functions
 from proxy.errors import NotFoundError, SettingsError
+from proxy.state.roles import SCHEMA, VIEWS, Role
 
 OLDEST: Final = 15
 _LOCK: Final = 0x6B77_6462
@@ -106,7 +101,7 @@ async def _roles(connection: Any, admin: Admin, say: Say) -> None:  # noqa: ANN4
             role,
         )
         if row is None:
-            await connection.execute(f"CREATE ROLE {role} NOLOGIN NOINHERIT")
+            await connection.execute(role.creation)
             say(f"role {role} created")
         elif row[0]:
             if not admin.superuser:

@@ -15,9 +15,10 @@ from typing import Any, Final, NamedTuple
 
 from proxy.audit.index.blocks import RUNS, Block, BlockBuilder, Field, decode, run_times
 from proxy.audit.index.postgres import PostgresIndex
-from proxy.audit.index.postgresql.connecting import SCHEMA, VIEWS, Role, connect, translated
+from proxy.audit.index.postgresql.connecting import connect, translated
 from proxy.audit.index.postgresql.upgrade import acting_as_owner
 from proxy.audit.index.schema import run_key
+from proxy.state.roles import SCHEMA, VIEWS, Role
 
 _PAGE: Final = 4000
 """Records read at once."""

@@ -6,14 +6,9 @@ import socket
 import asyncpg
 import pytest
 
-from proxy.audit.index.postgresql.connecting import (
-    Role,
-    Session,
-    connect,
-    is_postgresql,
-    translated,
-)
+from proxy.audit.index.postgresql.connecting import Session, connect, is_postgresql, translated
 from proxy.errors import KubewitnessError, SettingsError, UnavailableError
+from proxy.state.roles import Role
 from tests.postgres import Postgres
 
 

@@ -5,8 +5,9 @@ from hashlib import sha256
 
 import pytest
 
-from proxy.audit.index.postgresql.connecting import Role, connect
+from proxy.audit.index.postgresql.connecting import connect
 from proxy.audit.index.postgresql.ddl import DAY_MICROS
+from proxy.state.roles import Role
 from tests.audit.index.postgresql.databases import Ready, ready_database
 from tests.postgres import Postgres
 

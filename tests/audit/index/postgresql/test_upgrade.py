@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import pytest
 
 from proxy.audit.index.postgres import PostgresIndex
-from proxy.audit.index.postgresql.connecting import Role
 from proxy.audit.index.postgresql.ddl import SCHEMA_VERSION
 from proxy.audit.index.postgresql.upgrade import acting_as_owner, upgrading
 from proxy.errors import NotFoundError, SettingsError, UnavailableError
 from proxy.runtime.database import upgrade
+from proxy.state.roles import Role
 from tests.audit.index.postgresql.databases import fill, some_rows
 from tests.postgres import DEFAULT_VERSION, Database, Postgres, PostgresError, temporary_database
 from tests.postgres_programs import installations
