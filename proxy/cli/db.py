@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from proxy.cli import db_move
 from proxy.cli.context import FormOption
 from proxy.cli.output import Column, Format, say, show, to_json, to_yaml, write
 from proxy.cli.progress import bars
@@ -14,6 +15,7 @@ from proxy.errors import ConflictError, InvalidInputError
 from proxy.settings import load, read_database_url
 
 app = typer.Typer(help="Set up and look after the database.", no_args_is_help=True)
+db_move.register(app)
 
 DirOption = Annotated[
     Path | None,

@@ -30,6 +30,7 @@ OWN_ACTIONS = {
     "journal.heal": "A segment was given up after a disk error, and the record went on in a new one.",
     "journal.open": "A new epoch began: by which version, and whether the former one ended in good order.",
     "journal.recover": "What a start found in a journal that a process left without closing it, and closed.",
+    "state.move": "`kubewitness db move` took the embedded state to PostgreSQL.",
     "journal.space": "Free space fell below a mark, or is above it again.",
 }
 _NOTE = "Written by `make docs`; a test keeps it equal to the code.\n"
@@ -143,7 +144,7 @@ _MEANINGS = {
     "listener": "`data` or `control`.",
     "message": "For people.",
     "target": "What was acted on.",
-    "outcome": "`requested` before the act; then `ok`, `failed: …` or `denied: …`. Of `audit.state` the new state.",
+    "outcome": "`requested` before the act; then `ok`, `failed: …` or `denied: …`. Left out when it is `ok`; of `audit.state` the new state.",
     "detail": "What else belongs to the action.",
 }
 
