@@ -163,6 +163,12 @@ class BlockBuilder:
             full.append(self._cut(self.following))
         return full
 
+    def back(self, following: int) -> None:
+        """Forget the rows from a sequence of this block on."""
+        while self._kept and self._kept[-1][_SEQ] >= following:
+            self._kept.pop()
+        self.following = following
+
     def _cut(self, following: int) -> Block:
         made = _build(self.writer, self.first, self._kept)
         self.first = following - following % BLOCK
@@ -171,6 +177,7 @@ class BlockBuilder:
 
 
 _KEPT: Final = ("seq", "at", "noise", "user_groups", "code", "resource", "subresource", "api_group", "uri", "user_agent", *PLAIN)  # fmt: skip
+_SEQ: Final = _KEPT.index("seq")
 _keep = itemgetter(*(Row._fields.index(name) for name in _KEPT))
 _Columns = dict[str, tuple[Any, ...]]
 

@@ -1,7 +1,8 @@
 """Blocks in the making: what each writer has added since its last full block.
 
 Whoever inserts rows asks here which blocks they complete, and inserts those in the same
-transaction. When that fails, what was collected is forgotten, and read from the index next time.
+transaction. When that fails, the rows are taken out again; where they completed a block, what was
+collected is forgotten, and read from the index next time.
 """
 
 import asyncio
@@ -41,8 +42,15 @@ class Filling:
         # Between our last rows and these, another process may have inserted some.
         if builder is None or (rows and rows[0].seq > builder.following):
             builder, full = await self._begin(writer)
+        before = builder.following
         full += await asyncio.to_thread(builder.add, rows)
-        yield full
+        try:
+            yield full
+        except BaseException:
+            if not full:
+                builder.back(before)
+                self._builders[writer] = builder
+            raise
         self._builders[writer] = builder
 
     async def _begin(self, writer: str) -> tuple[BlockBuilder, list[Block]]:

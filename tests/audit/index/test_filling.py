@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.audit.index.blocks import BLOCK
+from proxy.audit.index.blocks import BLOCK, Field, decode
 from proxy.audit.index.filling import Filling
 from proxy.audit.index.rows import EVENT, Row
 from proxy.audit.index.sqlite import SqliteIndex
@@ -44,4 +44,36 @@ async def test_a_new_writer_is_marked_once(tmp_path: Path) -> None:
     await index.insert([a_row(1), a_row(2)], "w", Position("s", 1, 2))
     async with Filling(index._all, index.after).adding([a_row(3)], "w") as full:
         assert full == []
+    await index.close()
+
+
+async def test_rows_of_a_step_that_failed_are_taken_out_without_asking_the_index(
+    tmp_path: Path,
+) -> None:
+    index = await SqliteIndex.open(tmp_path / "index.db")
+    asked: list[int] = []
+
+    async def after(writer: str, seq: int, limit: int) -> list[Row]:
+        asked.append(seq)
+        return await index.after(writer, seq, limit)
+
+    filling = Filling(index._all, after)
+    async with filling.adding([a_row(1), a_row(2)], "w"):
+        pass
+    looked = len(asked)
+
+    async def fail() -> None:
+        async with filling.adding([a_row(3), a_row(4)], "w") as full:
+            assert full == []
+            raise RuntimeError("not committed")
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            await fail()
+    async with filling.adding([a_row(3), a_row(5), a_row(BLOCK)], "w") as full:
+        (block,) = full
+        assert (block.oldest, block.newest) == (1, 5)
+        users = [posting for posting in block.postings if posting.field == Field.USER]
+        assert [decode(posting.bits) for posting in users] == [0b101110]
+    assert len(asked) == looked
     await index.close()
