@@ -7,8 +7,11 @@ the journal then says which sequences are missing.
 """
 
 import os
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.faults.oracle import Tail
@@ -80,7 +83,8 @@ def _tampered(
     oracle.hear()
     oracle.answers.clear()
     began = time.monotonic()
-    _do(way, segment, number, cut)
+    with _stopped(proxy):
+        _do(way, segment, number, cut)
     refused = 0.0
     while not refused and time.monotonic() < began + 3:
         time.sleep(0.003)
@@ -107,6 +111,23 @@ def _tampered(
             f"{healed:.2f} s more"
         )
     return refused - began
+
+
+@contextmanager
+def _stopped(proxy: Proxy) -> Iterator[None]:
+    """All threads stand still: what they write between our look and our cut would be cut away,
+    too, and nobody would have counted it."""
+    os.kill(proxy.pid, signal.SIGSTOP)
+    try:
+        tasks = Path(f"/proc/{proxy.pid}/task")
+        while any(
+            (task / "stat").read_text().rpartition(")")[2].split()[0] != "T"
+            for task in tasks.iterdir()
+        ):
+            time.sleep(0.0005)
+        yield
+    finally:
+        os.kill(proxy.pid, signal.SIGCONT)
 
 
 def _do(way: str, segment: Path, number: int, cut: list[int]) -> None:
