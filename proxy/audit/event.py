@@ -60,7 +60,7 @@ class CloseReason(StrEnum):
     PANIC = "panic"
 
 
-class User(msgspec.Struct, frozen=True, omit_defaults=True):
+class User(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """UserInfo of audit.k8s.io/v1."""
 
     username: str
@@ -69,7 +69,7 @@ class User(msgspec.Struct, frozen=True, omit_defaults=True):
     extra: dict[str, tuple[str, ...]] = {}
 
 
-class ObjectRef(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+class ObjectRef(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename="camel"):
     """ObjectReference of audit.k8s.io/v1."""
 
     resource: str = ""
@@ -115,7 +115,7 @@ class Call(msgspec.Struct, omit_defaults=True, rename={"audit_id": "auditID", "r
     """Base64 of the fields whose bytes were not UTF-8."""
 
 
-class ResponseStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+class ResponseStatus(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The part of metav1.Status that a record keeps."""
 
     code: int

@@ -89,13 +89,21 @@ class Row(NamedTuple):
     """The journal's line, without its newline."""
 
 
-class _Status(msgspec.Struct):
+class _Status(msgspec.Struct, gc=False):
     code: int = 0
     reason: str = ""
 
 
+class _Annotations(msgspec.Struct, gc=False, rename={"decision": _DECISION}):
+    decision: str = ""
+
+
+_NO_ANNOTATIONS: Final = _Annotations()
+
+
 class _Line(
     msgspec.Struct,
+    gc=False,  # lines have no cycles, and there are many
     rename={
         "audit_id": "auditID",
         "stage_timestamp": "stageTimestamp",
@@ -136,7 +144,7 @@ class _Line(
     command: str = ""
     session: str = ""
     impersonated_user: User | None = None
-    annotations: dict[str, str] = {}
+    annotations: _Annotations = _NO_ANNOTATIONS
     status: _Status | None = None
     close_reason: str = ""
     bytes_in: int = 0
@@ -188,7 +196,7 @@ def _row(writer: str, seq: int, line: bytes, record: _Line) -> Row:
         record.stage,
         not is_call or record.stage in TERMINAL,
         at,
-        micros(record.received) if record.received else at,
+        at if record.received in ("", record.stage_timestamp) else micros(record.received),
         user.username or record.actor,
         join_groups(user.groups),
         record.credential,
@@ -211,7 +219,7 @@ def _row(writer: str, seq: int, line: bytes, record: _Line) -> Row:
         record.session,
         record.uri,
         record.impersonated_user.username if record.impersonated_user is not None else "",
-        record.annotations.get(_DECISION, ""),
+        record.annotations.decision,
         record.close_reason,
         record.bytes_in,
         record.bytes_out,
