@@ -94,7 +94,7 @@ class _Status(msgspec.Struct, gc=False):
     reason: str = ""
 
 
-class _Annotations(msgspec.Struct, gc=False, rename={"decision": _DECISION}):
+class _Annotations(msgspec.Struct, frozen=True, gc=False, rename={"decision": _DECISION}):
     decision: str = ""
 
 
