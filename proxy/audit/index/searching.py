@@ -39,6 +39,9 @@ _MOST: Final = 4000
 """Events that one statement is asked for."""
 _MANY: Final = 4
 """From one in so many events on, all of a stretch are compared."""
+_IN_VAIN: Final = 2
+"""Pieces of a text, one after the other, that left most runs: then the text is frequent."""
+_MOST_OF_THEM: Final = 0.9
 _EVERY_RUN: Final = (1 << RUNS) - 1
 _DAY: Final = 86_400_000_000
 """µs."""
@@ -162,12 +165,13 @@ class Finder:
         if left is None or not self._slots or _few(left):
             return left or {}
         words = dict.fromkeys(left, _EVERY_RUN)
+        in_vain = 0
         for piece in self._slots:
-            if not words:
+            if not words or in_vain == _IN_VAIN:
                 break
-            found = await self._postings.runs_with(piece, words)
-            words = {block: word & found.get(block, 0) for block, word in words.items()}
-            words = {block: word for block, word in words.items() if word}
+            before = _count(words)
+            words = both(words, await self._postings.runs_with(piece, words))
+            in_vain = in_vain + 1 if _count(words) > before * _MOST_OF_THEM else 0
         return both(left, {block: whole_runs(word) for block, word in words.items()})
 
     async def _with_text(self, candidates: list[Candidates]) -> list[Candidates]:
@@ -315,4 +319,8 @@ def stretch(spans: Iterable[Span]) -> Condition:
 
 
 def _few(places: dict[int, int]) -> bool:
-    return sum(bits.bit_count() for bits in places.values()) <= _FEW
+    return _count(places) <= _FEW
+
+
+def _count(places: dict[int, int]) -> int:
+    return sum(bits.bit_count() for bits in places.values())
