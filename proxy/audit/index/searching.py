@@ -20,7 +20,7 @@ from proxy.audit.index.blocks import (
 )
 from proxy.audit.index.grams import places_with, wanted_slots
 from proxy.audit.index.narrowing import needs
-from proxy.audit.index.numbers import among
+from proxy.audit.index.numbers import among, listed
 from proxy.audit.index.postings import Postings, Span, both
 from proxy.audit.index.query import Cursor, Filter, parse
 from proxy.audit.index.rows import Row
@@ -84,6 +84,7 @@ class Finder:
     def __init__(self, connection: AsyncConnection, given: Filter) -> None:
         self._connection = connection
         self._postings = Postings(connection)
+        self._partitioned = connection.dialect.name == "postgresql"
         self._given = given
         self._needs = needs(given)
         self._text = parse(given).text
@@ -111,7 +112,7 @@ class Finder:
                 if found.enough_before(few[0]):
                     break
                 if few := await self._with_text(few):
-                    await look(_where(few))
+                    await look(_where(few, partitioned=self._partitioned))
         return found.rows
 
     async def parts(self) -> AsyncIterator[Condition]:
@@ -132,7 +133,7 @@ class Finder:
                 continue
             for few in _portions(candidates, _MOST):
                 if few := await self._with_text(few):
-                    yield _where(few)
+                    yield _where(few, partitioned=self._partitioned)
 
     async def _spans(self) -> tuple[list[Span], Condition]:
         """All blocks, and what is in none of them yet."""
@@ -268,24 +269,33 @@ def _portions(candidates: Sequence[Candidates], first: int) -> Iterator[list[Can
         yield portion
 
 
-def _where(candidates: Iterable[Candidates]) -> Condition:
-    """Only these events."""
-    of_writer: defaultdict[str, list[Candidates]] = defaultdict(list)
-    for some in candidates:
-        of_writer[some.writer].append(some)
+def _where(candidates: Sequence[Candidates], *, partitioned: bool) -> Condition:
+    """Only these events.
+
+    In a table of partitions each is looked for in the one or two where its run was, not in all;
+    the database then has to go from one to the next (`connecting.engine`).
+    """
     column = events.c
+    if partitioned:
+        numbered = [(one, place) for one in candidates for place in part_places(one.part)]
+        wanted = listed(
+            writer=[one.writer for one, _ in numbered],
+            seq=[one.first + place for one, place in numbered],
+            oldest=[one.oldest for one, _ in numbered],
+            newest=[one.newest for one, _ in numbered],
+        )
+        return and_(
+            column.writer == wanted.c.writer.collate("C"),
+            column.seq == wanted.c.seq,
+            column.at.between(wanted.c.oldest, wanted.c.newest),
+        )
+    of_writer: defaultdict[str, list[int]] = defaultdict(list)
+    for one in candidates:
+        of_writer[one.writer] += [one.first + place for place in part_places(one.part)]
     return or_(
         *(
-            and_(
-                column.writer == writer,
-                among(
-                    column.seq,
-                    [one.first + place for one in some for place in part_places(one.part)],
-                ),
-                # Says nothing new, but names the partitions.
-                column.at.between(min(one.oldest for one in some), max(one.newest for one in some)),
-            )
-            for writer, some in of_writer.items()
+            and_(column.writer == writer, among(column.seq, seqs))
+            for writer, seqs in of_writer.items()
         )
     )
 

@@ -100,6 +100,13 @@ _SESSION: Final = {
 }
 
 
+_OF_ROLE: Final[dict[Role | None, dict[str, str]]] = {
+    # A reader's only joins are lists of records to look up: one after the other by their key, each
+    # in its own partition. Any other way begins with reading all partitions.
+    Role.READER: {"enable_hashjoin": "off", "enable_mergejoin": "off"},
+}
+
+
 @contextmanager
 def translated(hint: str = _KEEP) -> Iterator[None]:
     """Errors of asyncpg and of the network as ours, without what was in the statement."""
