@@ -40,7 +40,7 @@ HERE = Path(__file__).parent
 STRETCH = 250_000
 """Events of which a rate is told."""
 LIMIT = 100
-ROUNDS = 15
+ROUNDS = 30
 """Searches of each kind, unless told otherwise."""
 TARGET_RATE = 20_000
 TARGET_MS = 200.0
