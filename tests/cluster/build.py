@@ -14,6 +14,7 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import debian
 from tests.cluster import binaries
 from tests.cluster.binaries import Binary
 
@@ -63,19 +64,11 @@ def ensure_tools() -> None:
     if not packages:
         return
     wanted = " ".join(packages)
-    apt = shutil.which("apt-get")
-    if apt is None or os.geteuid() != 0:
+    if not debian.may_install():
         raise BuildError(f"the test cluster needs these packages, install them first: {wanted}")
     print(f"installing {wanted}", flush=True)
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = [apt, "install", "-y", "-qq", "--no-install-recommends", *packages]
-    for command in ([apt, "update", "-qq"], install):
-        result = subprocess.run(
-            command, check=False, env=environment, capture_output=True, text=True
-        )
-        if result.returncode != 0:
-            tail = "\n".join((result.stdout + result.stderr).splitlines()[-10:])
-            raise BuildError(f"`{' '.join(command)}` failed:\n{tail}")
+    if trouble := debian.install(*packages):
+        raise BuildError(trouble)
 
 
 def ensure_binary(name: str) -> Path:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy import __version__
+from tests import debian
 from tests.cluster.binaries import cache_root
 from tests.deploy.prometheus import DEPLOY, ROOT
 
@@ -124,14 +125,10 @@ def _ensure_tools() -> None:
     missing = sorted(package for name, package in _TOOLS.items() if shutil.which(name) is None)
     if not missing:
         return
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+    if not debian.may_install():
         raise RuntimeError(f"the image needs these packages, as root: {' '.join(missing)}")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
-    for command in (["apt-get", "update", "-qq"], install):
-        subprocess.run(
-            command, check=True, env=environment, stdout=subprocess.DEVNULL, timeout=_SECONDS
-        )
+    if trouble := debian.install(*missing):
+        raise RuntimeError(trouble)
 
 
 def _ensure_base() -> None:

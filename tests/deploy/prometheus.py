@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from tests.cluster.binaries import cache_root
@@ -51,9 +52,11 @@ def _unpack(into: Path) -> None:
     with tempfile.TemporaryDirectory(dir=into.parent) as name:
         directory = Path(name)
         # Without lists of packages there is nothing to download; only root can fetch them.
-        if not _download(directory) and os.geteuid() == 0:
+        for pause in (0, 0, 15, 30):
+            time.sleep(pause)
+            if _download(directory) or os.geteuid() != 0:
+                break
             subprocess.run(["apt-get", "update", "-qq"], check=False, timeout=_SECONDS)
-            _download(directory)
         packages = list(directory.glob("*.deb"))
         if not packages:
             raise RuntimeError("Debian's package `prometheus` cannot be had: install it first")

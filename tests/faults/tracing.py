@@ -1,13 +1,14 @@
 """strace: attached to a proxy, it counts system calls on the journal's files, or breaks one."""
 
 import contextlib
-import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests import debian
 
 SYSCALLS = [
     "openat",
@@ -43,10 +44,8 @@ _PATH = re.compile(r'"(/[^"]+)"|<(/[^>(]+)>')
 def ensure_strace() -> str:
     """The path of strace; Debian's package is installed when we may. Raises RuntimeError."""
     found = shutil.which("strace")
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["update", "-qq"], ["install", "-y", "-qq", "strace"]):
-            subprocess.run(["apt-get", *command], check=False, env=environment, capture_output=True)
+    if found is None and debian.may_install():
+        debian.install("strace")
         found = shutil.which("strace")
     if found is None:
         raise RuntimeError("strace is missing; install Debian's package `strace`")
