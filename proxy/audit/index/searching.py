@@ -40,7 +40,9 @@ _MOST: Final = 4000
 _MANY: Final = 4
 """From one in so many events on, all of a stretch are compared."""
 _IN_VAIN: Final = 2
-"""Pieces of a text, one after the other, that left most runs: then the text is frequent."""
+"""Pieces of a text, one after the other, that left most runs: then the text may be frequent."""
+_NOT_MANY: Final = 8_000
+"""Places that may as well be compared with a text that may be frequent."""
 _MOST_OF_THEM: Final = 0.9
 _EVERY_RUN: Final = (1 << RUNS) - 1
 _DAY: Final = 86_400_000_000
@@ -166,9 +168,9 @@ class Finder:
         if left is None or not self._slots or _few(left):
             return left or {}
         words = dict.fromkeys(left, _EVERY_RUN)
-        in_vain = 0
+        in_vain, not_many = 0, _count(left) <= _NOT_MANY
         for piece in self._slots:
-            if not words or in_vain == _IN_VAIN:
+            if not words or (in_vain == _IN_VAIN and not_many):
                 break
             before = _count(words)
             words = both(words, await self._postings.runs_with(piece, words))
