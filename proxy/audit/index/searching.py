@@ -290,6 +290,10 @@ def _where(candidates: Sequence[Candidates], *, partitioned: bool) -> Condition:
             column.writer == wanted.c.writer.collate("C"),
             column.seq == wanted.c.seq,
             column.at.between(wanted.c.oldest, wanted.c.newest),
+            # Says nothing new, but spares the planner the partitions outside.
+            column.at.between(
+                min(one.oldest for one in candidates), max(one.newest for one in candidates)
+            ),
         )
     of_writer: defaultdict[str, list[int]] = defaultdict(list)
     for one in candidates:
