@@ -49,6 +49,7 @@ faults-long: setup ## The same at release size (hours); writes tests/faults/EVID
 
 .PHONY: e2e
 e2e: setup ## Run the same product against a real cluster with real pods
+	@$(BIN)/python -m tests.deploy.image  # outside: the cluster's network namespace reaches no mirror
 	@$(BIN)/python -m tests.cluster run -- $(BIN)/pytest tests/e2e -q
 
 .PHONY: cluster
