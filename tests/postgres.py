@@ -12,7 +12,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from types import MappingProxyType
 from typing import Final, Literal, Self
 from urllib.parse import quote
 
+from tests.ports import reserved_ports
 from tests.postgres_programs import (
     ADMIN,
     ENVIRONMENT,
@@ -92,7 +92,7 @@ class Postgres:
             raise PostgresError(f"There is no PostgreSQL {version} here, only {sorted(known)}.")
         self.version = version
         self.host = "127.0.0.1"
-        self.port = _free_port()
+        (self.port,) = reserved_ports()
         self._owner = Owner.choose()
         self._programs = reachable(known[version], self._owner)
         self._settings = dict(_SETTINGS) | dict(settings or {})
@@ -345,10 +345,3 @@ def _until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _STOP_SECONDS
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.001)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.ports import reserved_ports
+
 PROXY_CORE = 0
 """The core of the proxy under test, which it has for itself."""
 OTHER_CORE = 1
@@ -121,7 +123,7 @@ def ours(place: Place, server: str, *, record: bool) -> Iterator[Contender]:
 @contextmanager
 def nginx(place: Place, server: str) -> Iterator[Contender]:
     """nginx, one process, set up as for kubectl."""
-    port = _free_port()
+    (port,) = reserved_ports()
     settings = place.work / "nginx.conf"
     text = (Path(__file__).parent / "nginx.conf").read_text(encoding="utf-8")
     for name, value in (("CERTS", place.certs), ("WORK", place.work), ("BACKEND", server)):
@@ -149,12 +151,6 @@ def kubectl_proxy(place: Place, server: str) -> Iterator[Contender]:
     command = [place.kubectl, "proxy", "--kubeconfig", settings, "--port", "0"]
     with running(command, PROXY_CORE, "Starting to serve") as (pid, line):
         yield Contender("kubectl proxy", line.split()[-1], pid, prefix="")
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def _wait_for(port: int) -> None:

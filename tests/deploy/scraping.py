@@ -1,7 +1,6 @@
 """A real Prometheus that scrapes something on loopback, as a context."""
 
 import json
-import socket
 import subprocess
 import time
 import urllib.error
@@ -16,6 +15,7 @@ from typing import Any
 import yaml
 
 from tests.deploy.prometheus import RULES, program
+from tests.ports import reserved_ports
 
 READY = 30.0
 """Seconds it may take to answer, and to have scraped its target, on a busy machine."""
@@ -74,9 +74,7 @@ def scraping(target: str, directory: Path, *, interval: str = "1s") -> Iterator[
             }
         )
     )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{reserved_ports()[0]}"
     with (directory / "prometheus.log").open("wb") as log:
         process = subprocess.Popen(
             [

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.client import Client
+from tests.ports import reserved_ports
 
 READY_SECONDS = 30
 STOP_SECONDS = 40
@@ -82,7 +82,7 @@ def _cli(*arguments: str) -> str:
 @contextmanager
 def serve(directory: Path) -> Iterator[Proxy]:
     """Initialise a data directory, serve it, wait until it is ready; stop it in the end, in order."""
-    listen, control, metrics = (f"127.0.0.1:{port}" for port in _free_ports(3))
+    listen, control, metrics = (f"127.0.0.1:{port}" for port in reserved_ports(3))
     proxy = Proxy(directory / "data", metrics)
     proxy.cli("init", "--listen", listen, "--control", control, "--metrics", metrics)
     command = [sys.executable, "-m", "proxy", "serve", "--data-dir", str(proxy.data_dir)]
@@ -117,15 +117,6 @@ def _ready(proxy: Proxy) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return False
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on; taken together, so that they differ."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def impersonating(kubeconfig: Path, target: Path, kubectl: Path, user: str, *groups: str) -> Path:

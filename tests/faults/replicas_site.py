@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -31,6 +30,7 @@ from proxy.state.repository import StateStore
 from proxy.state.sealing import SecretBox
 from tests.faults.processes import ROOT, Processes
 from tests.faults.scene import Scene
+from tests.ports import reserved_ports
 from tests.postgres import Database, Postgres
 
 LOGIN = "kw_replica"
@@ -38,15 +38,6 @@ READY = 30.0
 """Seconds a process may take to be ready on a busy machine."""
 COUNT = 3
 Result = TypeVar("Result")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on; taken together, so that they differ."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @dataclass
@@ -208,7 +199,7 @@ def site(folder: Path, settings: dict[str, str], bug: str) -> Iterator[Site]:
 
 
 def _initialised(folder: Path, environment: dict[str, str], bug: str) -> list[Replica]:
-    ports = free_ports(3 * COUNT)
+    ports = reserved_ports(3 * COUNT)
     replicas = [
         Replica(
             number, folder / f"replica-{number}", ports[3 * number - 3 : 3 * number],

@@ -15,6 +15,7 @@ from proxy.data_dir import DataDir
 from proxy.runtime.slots import unsealed
 from proxy.settings import Settings
 from tests.audit.index.postgresql.databases import Ready, ready_database
+from tests.ports import reserved_ports
 from tests.postgres import Postgres
 from tests.runtime.processes import READY, Process, initialised
 
@@ -146,17 +147,10 @@ def test_the_page_says_at_once_that_the_state_cannot_be_read(
     page_says(address, "readyz?verbose", "[+]state ok")
 
 
-def free_address() -> str:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return f"127.0.0.1:{found.getsockname()[1]}"
-
-
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_start_waits_for_the_database(server: Postgres, serve: Serve, workers: int) -> None:
     server.kill()
-    address = free_address()
+    address = f"127.0.0.1:{reserved_ports()[0]}"
     proxy = serve(workers, address)
     status, text = page_says(address, "readyz", "waiting for the database")
     assert status == 503
