@@ -26,7 +26,8 @@ setup: ## Make .venv with everything, pinned by hash; quick when nothing changed
 	if [ "$$(cat $(STAMP) 2>/dev/null || true)" != "$$wanted" ] || ! $(BIN)/python -c '' 2>/dev/null; then \
 	  echo "Setting up $(VENV) ..."; \
 	  $(BIN)/python -c '' 2>/dev/null || "$(PYTHON)" -m venv --clear $(VENV); \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt; \
+	  $(BIN)/python -m pip check --disable-pip-version-check; \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .; \
 	  echo "$$wanted" > $(STAMP); \
 	fi

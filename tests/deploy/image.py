@@ -171,7 +171,15 @@ def _ensure_wheels() -> Path:
     for path in lists:
         subprocess.run(
             [
-                *(sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes"),
+                *(
+                    sys.executable,
+                    "-m",
+                    "pip",
+                    "download",
+                    "--quiet",
+                    "--no-deps",
+                    "--require-hashes",
+                ),
                 *("--only-binary=:all:", f"--python-version={_PYTHON}", *platforms),
                 *(f"--dest={made}", f"--requirement={path}"),
             ],
