@@ -10,6 +10,7 @@ from proxy import __version__
 from proxy.control import permissions
 from proxy.control.problems import MEDIA_TYPE, STATUSES, Problem
 from proxy.control.route import JSON, NoQuery, Route
+from proxy.state.permission import Permission
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 _PARAMETER: Final = re.compile(r"\{([a-z]+)\}")
@@ -75,7 +76,7 @@ def _operation(
     return operation
 
 
-def _description(route: Route, required: permissions.Permission | None) -> str:
+def _description(route: Route, required: Permission | None) -> str:
     needs = f"Needs the permission `{required}`." if required else "Allowed to nobody."
     recorded = f" Recorded as `{route.action}`, before and after." if route.action else ""
     return needs + recorded

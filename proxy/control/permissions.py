@@ -1,31 +1,12 @@
 """Who may use which route: one table, and what is not in it is denied."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
 from proxy.errors import DeniedError
+from proxy.state.permission import Permission
 from proxy.state.snapshot import Usage
-
-
-class Permission(StrEnum):
-    """What somebody may do on the control plane."""
-
-    LOOK_AT_SERVER = "server.look"
-    LOOK_AT_CLUSTERS = "cluster.look"
-    MANAGE_CLUSTERS = "cluster.manage"
-    LOOK_AT_CREDENTIALS = "credential.look"
-    MANAGE_CREDENTIALS = "credential.manage"
-    LOOK_AT_AUTHORITY = "authority.look"
-    ROTATE_AUTHORITY = "authority.rotate"
-    RENEW = "credential.renew"
-    """A new short-lived certificate with the identity of the caller's own credential."""
-    LOOK_AT_AUDIT = "audit.look"
-    EXPORT_AUDIT = "audit.export"
-    LOOK_AT_RETENTION = "retention.look"
-    MANAGE_RETENTION = "retention.manage"
-
 
 REQUIRED: Final[Mapping[tuple[str, str], Permission]] = MappingProxyType(
     {

@@ -10,6 +10,8 @@ from types import MappingProxyType
 
 import msgspec
 
+from proxy.state.access import NO_ACCESS, Access
+
 
 class Usage(StrEnum):
     """What a credential may be used for; each listener accepts its own."""
@@ -65,6 +67,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """By serial."""
     clusters: Mapping[str, ClusterRecord]
     """By name."""
+    access: Access = NO_ACCESS
+    """Who exists, and what was granted to whom."""
 
     def reaches(self, credential: Credential, name: str) -> bool:
         """Whether a credential is for the cluster that has this name now.

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Final
 
+import msgspec
 import structlog
 
 from proxy.clock import Clock
@@ -112,7 +113,7 @@ class SnapshotWatcher:
         self._pruned = self._looked
         now = self._clock.now()
         alive = {key: item for key, item in snapshot.credentials.items() if item.not_after > now}
-        return Snapshot(snapshot.version, MappingProxyType(alive), snapshot.clusters)
+        return msgspec.structs.replace(snapshot, credentials=MappingProxyType(alive))
 
     def _swap(self, new: Snapshot) -> None:
         old, self.current = self.current, new

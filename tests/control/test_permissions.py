@@ -3,9 +3,10 @@
 import pytest
 
 from proxy.control import permissions
-from proxy.control.permissions import HELD, REQUIRED, Permission
+from proxy.control.permissions import HELD, REQUIRED
 from proxy.control.routes import ROUTES
 from proxy.errors import DeniedError
+from proxy.state.permission import Permission
 from proxy.state.snapshot import Usage
 
 KEYS = {(route.method, route.full_path) for route in ROUTES}

@@ -1,0 +1,55 @@
+"""Permissions: the words for what somebody may do here, each with its meaning.
+
+A role holds some of them, a route needs one. The words are stored and shown, so they never change.
+"""
+
+from enum import StrEnum
+
+
+class Permission(StrEnum):
+    """What somebody may do, in the scope of the grant that gives it."""
+
+    LOOK_AT_SERVER = "server.look"
+    """Version, own identity, the description of the API: everybody who is known."""
+    LOOK_AT_SETTINGS = "settings.look"
+    LOOK_AT_CLUSTERS = "cluster.look"
+    MANAGE_CLUSTERS = "cluster.manage"
+    LOOK_AT_USERS = "user.look"
+    """Users, groups and who is in them."""
+    MANAGE_USERS = "user.manage"
+    LOOK_AT_PROJECTS = "project.look"
+    MANAGE_PROJECTS = "project.manage"
+    LOOK_AT_ROLES = "role.look"
+    MANAGE_ROLES = "role.manage"
+    LOOK_AT_GRANTS = "grant.look"
+    """Also: have an access explained."""
+    MANAGE_GRANTS = "grant.manage"
+    """Never more than one holds oneself, in the scope one holds it."""
+    LOOK_AT_CREDENTIALS = "credential.look"
+    """Kubeconfigs and API tokens, without what is secret in them."""
+    MANAGE_CREDENTIALS = "credential.manage"
+    RENEW = "credential.renew"
+    """A new short-lived certificate with the identity of the caller's own credential."""
+    LOOK_AT_AUTHORITY = "authority.look"
+    ROTATE_AUTHORITY = "authority.rotate"
+    LOOK_AT_AUDIT = "audit.look"
+    """Calls of others. One's own are everybody's to see."""
+    EXPORT_AUDIT = "audit.export"
+    LOOK_AT_SYSTEM_LOG = "audit.system"
+    """Administrative acts and failed logins, of the whole organization."""
+    LOOK_AT_SESSIONS = "session.look"
+    """Streams into pods, and their recordings."""
+    LOOK_AT_RETENTION = "retention.look"
+    MANAGE_RETENTION = "retention.manage"
+
+    EXEC = "kubernetes.exec"
+    """exec, and every upgrade of a connection that is none of the others."""
+    ATTACH = "kubernetes.attach"
+    PORT_FORWARD = "kubernetes.port-forward"
+    PROXY = "kubernetes.proxy"
+    """The `proxy` subresource of pods, services and nodes, which can run code by a GET."""
+    TOKENS = "kubernetes.token"
+    """Tokens of service accounts."""
+    READ_SECRETS = "kubernetes.secrets"
+    IMPERSONATE = "kubernetes.impersonate"
+    """`--as`; the cluster's own rules are asked, too."""
