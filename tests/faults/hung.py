@@ -17,7 +17,8 @@ from tests.faults.volumes import Volume, frozen, is_root
 NEEDS_ROOT = "freezing a file system needs root; run the rig as root"
 DEADLINE = 1.0
 SLACK = 0.05
-STALL_MS = 20.0
+STALL_MS = SLACK * 1000
+"""Longer, and whoever waits meanwhile is told of the deadline too late."""
 GROWTH = 80 * 1024 * 1024
 """Bytes: the journal's queue (64 MiB) may fill, and a little more."""
 HEALED_WITHIN = 1.0
