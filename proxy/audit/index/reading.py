@@ -6,8 +6,9 @@ What differs between them is how rows get in; each database has a module of its 
 import heapq
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -18,11 +19,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from proxy.audit.index import selects
 from proxy.audit.index.counting import counted
+from proxy.audit.index.places import Narrow, only
 from proxy.audit.index.query import Cursor, Filter
 from proxy.audit.index.rows import Row
 from proxy.audit.index.schema import events
 from proxy.audit.index.searching import Finder, open_parts
-from proxy.audit.index.selects import Condition
 from proxy.audit.index.store import By, Page, Stats, Tally, Toucher
 from proxy.audit.resources import Resource
 from proxy.errors import UnavailableError
@@ -36,8 +37,6 @@ _ERRORS: Final = (
     OSError,
 )
 """Of SQLAlchemy, and of the drivers where they are asked directly."""
-
-Narrow = Callable[[Select[Any]], Select[Any]]
 
 
 class Reader:
@@ -60,18 +59,12 @@ class Reader:
     ) -> Page:
         """See Index."""
         async with self._reading() as connection:
-            parts = []
-            chosen = [
-                selects.still_open(given, *events.c).where(where)
-                for where in await open_parts(connection, given)
-            ]
+            paged = partial(selects.page, limit=limit + 1, cursor=cursor, oldest_first=oldest_first)
+            open_ones = paged(selects.still_open(given, *events.c))
+            chosen = [narrow(open_ones) for narrow in await open_parts(connection, given)]
             if given.audit_ids:
-                chosen.append(selects.finished(given, *events.c))
-            for some in chosen:
-                ordered = selects.page(
-                    some, limit=limit + 1, cursor=cursor, oldest_first=oldest_first
-                )
-                parts.append([Row._make(row) for row in await connection.execute(ordered)])
+                chosen.append(paged(selects.finished(given, *events.c)))
+            parts = [[Row._make(row) for row in await connection.execute(some)] for some in chosen]
             if not given.audit_ids and not given.open_only:
                 finder = Finder(connection, given)
                 parts.append(await finder.page(limit + 1, cursor, oldest_first=oldest_first))
@@ -139,12 +132,14 @@ class Reader:
             if known is not None:
                 found: list[Any] = list(known.found)
                 open_ones = await open_parts(connection, given)
+                finished = selects.finished(given, *columns).group_by(column)
+                still_open = selects.still_open(given, *columns).group_by(column)
                 chosen = [
-                    *(selects.finished(given, *columns).where(part) for part in known.left),
-                    *(selects.still_open(given, *columns).where(part) for part in open_ones),
+                    *(finished.where(part) for part in known.left),
+                    *(part(still_open) for part in open_ones),
                 ]
                 for statement in chosen:
-                    found += (await connection.execute(statement.group_by(column))).all()
+                    found += (await connection.execute(statement)).all()
                 return found
         return await self._grouped(given, column)
 
@@ -157,12 +152,12 @@ class Reader:
         """Rows over what is finished and over what is open, for the caller to add up."""
         found: list[Any] = []
         async with self._reading() as connection:
-            async for where in _parts(connection, given):
-                chosen = narrow(selects.finished(given, *columns).where(where))
-                found += (await connection.execute(chosen)).all()
-            for where in await open_parts(connection, given):
-                chosen = narrow(selects.still_open(given, *columns).where(where))
-                found += (await connection.execute(chosen)).all()
+            finished = narrow(selects.finished(given, *columns))
+            async for part in _parts(connection, given):
+                found += (await connection.execute(part(finished))).all()
+            still_open = narrow(selects.still_open(given, *columns))
+            for part in await open_parts(connection, given):
+                found += (await connection.execute(part(still_open))).all()
         return found
 
     async def after(self, writer: str, seq: int, limit: int) -> list[Row]:
@@ -184,12 +179,12 @@ class Reader:
             yield connection
 
 
-async def _parts(connection: AsyncConnection, given: Filter) -> AsyncIterator[Condition]:
-    """Conditions that share out among them the finished events that a filter may find."""
+async def _parts(connection: AsyncConnection, given: Filter) -> AsyncIterator[Narrow]:
+    """Parts that share out among them the finished events that a filter may find."""
     if given.open_only:
         return
     if given.audit_ids:
-        yield true()
+        yield only(true())
         return
     async for part in Finder(connection, given).parts():
         yield part

@@ -20,7 +20,7 @@ from proxy.audit.index.blocks import (
 )
 from proxy.audit.index.grams import places_with, wanted_slots
 from proxy.audit.index.narrowing import needs
-from proxy.audit.index.numbers import among, listed
+from proxy.audit.index.places import Narrow, Place, at_places, only
 from proxy.audit.index.postings import Postings, Span, both
 from proxy.audit.index.query import Cursor, Filter, parse
 from proxy.audit.index.rows import Row
@@ -96,13 +96,13 @@ class Finder:
         """The first events behind `cursor`, in order, at most `limit`."""
         found = _Found(limit, oldest_first=oldest_first)
 
-        async def look(where: Condition) -> None:
-            chosen = finished(self._given, *events.c).where(where)
+        async def look(narrow: Narrow) -> None:
+            chosen = finished(self._given, *events.c)
             statement = page(chosen, limit=limit, cursor=cursor, oldest_first=oldest_first)
-            found.add(Row._make(row) for row in await self._connection.execute(statement))
+            found.add(Row._make(row) for row in await self._connection.execute(narrow(statement)))
 
         spans, newest = await self._spans()
-        await look(newest)
+        await look(only(newest))
         times = window(self._given, cursor, oldest_first=oldest_first)
         left = [span for span in spans if times.meets(span.oldest, span.newest)]
         left.sort(key=found.age)
@@ -114,28 +114,28 @@ class Finder:
                 if found.enough_before(few[0]):
                     break
                 if few := await self._with_text(few):
-                    await look(_where(few, partitioned=self._partitioned))
+                    await look(_at(few, partitioned=self._partitioned))
         return found.rows
 
-    async def parts(self) -> AsyncIterator[Condition]:
-        """Conditions that no event meets twice, and every event that the filter finds meets."""
+    async def parts(self) -> AsyncIterator[Narrow]:
+        """Parts that have no event in common, and every event that the filter finds in one."""
         spans, newest = await self._spans()
-        yield newest
+        yield only(newest)
         times = window(self._given)
         left = [span for span in spans if times.meets(span.oldest, span.newest)]
         left.sort(key=lambda span: (span.writer, span.first))
         if not self._text and len(self._needs) == 1:
             if left:
-                yield stretch(left)
+                yield only(stretch(left))
             return
         for step in _growing(left, _LONGEST_STEP):
             candidates = await self._candidates(step, times)
             if sum(some.part.bit_count() for some in candidates) > len(step) * BLOCK // _MANY:
-                yield stretch(step)
+                yield only(stretch(step))
                 continue
             for few in _portions(candidates, _MOST):
                 if few := await self._with_text(few):
-                    yield _where(few, partitioned=self._partitioned)
+                    yield _at(few, partitioned=self._partitioned)
 
     async def _spans(self) -> tuple[list[Span], Condition]:
         """All blocks, and what is in none of them yet."""
@@ -188,30 +188,18 @@ class Finder:
         return [one for one in left if one.part]
 
 
-async def open_parts(connection: AsyncConnection, given: Filter) -> list[Condition]:
-    """Conditions that share out among them the latest events of open calls.
+async def open_parts(connection: AsyncConnection, given: Filter) -> list[Narrow]:
+    """Parts that share out among them the latest events of open calls.
 
     A join would leave it to a planner that does not know how few they are; so they are read
     first, and asked for day by day, as a partitioned table likes it.
     """
-    column = events.c
-    days: defaultdict[int, dict[str, list[tuple[int, int]]]] = defaultdict(dict)
+    days: defaultdict[int, list[Place]] = defaultdict(list)
     for writer, seq, at in await connection.execute(open_calls_at(given)):
         day = at // _DAY if at // _DAY in days or len(days) < _DAYS else _OLDER
-        days[day].setdefault(writer, []).append((seq, at))
-    return [
-        or_(
-            *(
-                and_(
-                    column.writer == writer,
-                    among(column.seq, [seq for seq, _ in some]),
-                    column.at.between(min(at for _, at in some), max(at for _, at in some)),
-                )
-                for writer, some in of_writer.items()
-            )
-        )
-        for of_writer in days.values()
-    ]
+        days[day].append(Place(writer, seq, at, at))
+    partitioned = connection.dialect.name == "postgresql"
+    return [at_places(some, partitioned=partitioned, timed=True) for some in days.values()]
 
 
 class _Found:
@@ -271,39 +259,14 @@ def _portions(candidates: Sequence[Candidates], first: int) -> Iterator[list[Can
         yield portion
 
 
-def _where(candidates: Sequence[Candidates], *, partitioned: bool) -> Condition:
-    """Only these events.
-
-    In a table of partitions each is looked for in the one or two where its run was, not in all;
-    the database then has to go from one to the next (`connecting.engine`).
-    """
-    column = events.c
-    if partitioned:
-        numbered = [(one, place) for one in candidates for place in part_places(one.part)]
-        wanted = listed(
-            writer=[one.writer for one, _ in numbered],
-            seq=[one.first + place for one, place in numbered],
-            oldest=[one.oldest for one, _ in numbered],
-            newest=[one.newest for one, _ in numbered],
-        )
-        return and_(
-            column.writer == wanted.c.writer.collate("C"),
-            column.seq == wanted.c.seq,
-            column.at.between(wanted.c.oldest, wanted.c.newest),
-            # Says nothing new, but spares the planner the partitions outside.
-            column.at.between(
-                min(one.oldest for one in candidates), max(one.newest for one in candidates)
-            ),
-        )
-    of_writer: defaultdict[str, list[int]] = defaultdict(list)
-    for one in candidates:
-        of_writer[one.writer] += [one.first + place for place in part_places(one.part)]
-    return or_(
-        *(
-            and_(column.writer == writer, among(column.seq, seqs))
-            for writer, seqs in of_writer.items()
-        )
-    )
+def _at(candidates: Sequence[Candidates], *, partitioned: bool) -> Narrow:
+    """Only these events."""
+    places = [
+        Place(one.writer, one.first + place, one.oldest, one.newest)
+        for one in candidates
+        for place in part_places(one.part)
+    ]
+    return at_places(places, partitioned=partitioned)
 
 
 def tail(ends: dict[str, int]) -> Condition:

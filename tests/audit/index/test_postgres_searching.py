@@ -1,5 +1,7 @@
 """PostgreSQL finds what a filter means, as SQLite does: of full blocks and of what is newer."""
 
+import asyncio
+import re
 from collections.abc import Iterator
 from functools import partial
 
@@ -11,8 +13,9 @@ from proxy.audit.index import searching
 from proxy.audit.index.postgres import PostgresIndex
 from proxy.audit.index.query import Cursor, Filter
 from proxy.audit.index.rows import Row
-from tests.audit.index.postgresql.databases import ready_database
+from tests.audit.index.postgresql.databases import fill, ready_database, some_rows
 from tests.audit.index.searched_world import PROPERTY, SOME, World
+from tests.bench.explaining import listening, plans
 from tests.postgres import Postgres
 
 
@@ -50,3 +53,35 @@ def test_pages_together_are_the_whole(
             break
         cursor = Cursor.parse(str(page.cursor))
     assert found == (world.expected(wanted)[::-1] if oldest_first else world.expected(wanted))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "looked_up"),
+    [
+        (Filter(), {"open"}),  # what is in no block yet fills the page
+        (Filter(users=("alice",)), {"open", "in a block"}),
+        (Filter(text="system:x"), {"open", "in a block"}),
+    ],
+)
+def test_events_are_looked_up_by_key_in_a_partition_that_was_just_filled(
+    postgres: Postgres, wanted: Filter, looked_up: set[str]
+) -> None:
+    """The database has no statistics of it yet, takes it for small, and would read all of it."""
+
+    async def planned(url: str) -> list[str]:
+        index = await PostgresIndex.open(url)
+        await fill(index, some_rows(8_000))
+        with listening(index) as asked:
+            await index.search(wanted)
+        found = await plans(index._engine, asked)
+        await index.close()
+        return found
+
+    with ready_database(postgres) as ready:
+        lookups = [plan for plan in asyncio.run(planned(ready.url)) if "Function Scan" in plan]
+    assert len(lookups) == len(looked_up)
+    for plan in lookups:
+        # From the list to the events, one after the other.
+        assert re.search(r"Nested Loop\n +-> +Function Scan", plan), plan
+        assert re.search(r"Index Cond: .*\bwriter = .*\bseq = ", plan), plan
+        assert not re.search(r"Seq Scan|Bitmap|Materialize|Filter: .*\bseq\b", plan), plan

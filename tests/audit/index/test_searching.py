@@ -77,7 +77,7 @@ async def test_parts_share_out_what_is_found(engine: AsyncEngine, given: Filter)
     seen: set[int] = set()
     async with engine.connect() as connection:
         async for part in Finder(connection, given).parts():
-            found = (await connection.execute(wanted.where(part))).scalars().all()
+            found = (await connection.execute(part(wanted))).scalars().all()
             assert seen.isdisjoint(found)
             seen.update(found)
         everything = set((await connection.execute(wanted)).scalars())
