@@ -35,10 +35,12 @@ _TYPES = {"text": "string", "path": "string", "number": "number", "whole number"
 _WIDTH = 110
 
 # The plain manifests: a file and the values it is rendered with.
+_GROUPS = {"groups": ["dev", "ops"]}
 VARIANTS: dict[str, Manifest] = {
-    "sqlite.yaml": {},
+    "sqlite.yaml": {"impersonation": _GROUPS},
     "postgresql.yaml": {
         "replicas": 2,
+        "impersonation": _GROUPS,
         "service": {"type": "LoadBalancer"},
         "database": {
             "existingSecret": "kubewitness-database",
@@ -48,7 +50,8 @@ VARIANTS: dict[str, Manifest] = {
 }
 _HEAD = """\
 # {about}
-# Rendered from charts/kubewitness by `make docs`; change the chart, not this file.
+# Put the groups that your people have in the place of dev and ops.
+# Rendered from charts/kubewitness by `make docs`, which is where other changes belong.
 #
 {steps}
 """
@@ -65,7 +68,7 @@ _ABOUT = {
     "postgresql.yaml": (
         "kubewitness as two replicas that share a PostgreSQL, which is yours.",
         [
-            "kubectl create namespace kubewitness",
+            "kubectl create namespace kubewitness --save-config",
             "kubectl -n kubewitness create secret generic kubewitness-database --from-file=dsn=FILE",
             "kubectl -n kubewitness create secret generic kubewitness-admin-database --from-file=admin-dsn=FILE",
             "kubectl apply -f deploy/manifests/postgresql.yaml",

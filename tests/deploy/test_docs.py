@@ -48,9 +48,9 @@ def commands() -> Iterator[str]:
         lines = [line for block in _BLOCK.findall(text) for line in block.splitlines()]
         for line in [*lines, *(found.replace("\n", " ") for found in _INLINE.findall(text))]:
             for part in re.split(r"&&|\|\||[|;>]", line.split(" #")[0]):
-                # The last one: before it, it is the name of a user, a namespace or a container.
+                # The last one that is no namespace: before it, it is the name of a user or a container.
                 found = re.match(
-                    r"(?!helm).*(?:^|[ /])kubewitness ((?!kubewitness)[a-z][a-z-]*(?: .*)?)$",
+                    r"(?!helm).*(?:^|(?<!-n)(?<!--namespace)[ /])kubewitness ((?!kubewitness)[a-z][a-z-]*(?: .*)?)$",
                     part.strip(),
                 )
                 if found is not None:
