@@ -61,9 +61,7 @@ def _is_exact(given: Filter) -> bool:
     wanted = parse(given)
     if wanted.text or wanted.resources or given.audit_ids or given.open_only:
         return False
-    asked = needs(given)
-    values = [value for need in asked for value in (*need.exact, *sum(need.ranges, ()))]
-    return all(len(value) < VALUE for value in values)
+    return all(len(value) < VALUE for need in needs(given) for value in need.values())
 
 
 class _Counting:

@@ -1,10 +1,12 @@
 """Which postings a filter asks for. Pure; `proxy.audit.index.searching` reads them."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections import defaultdict
+from collections.abc import Iterator, Set
+from typing import Final, NamedTuple
 
 from proxy.audit.index.blocks import PLAIN, Field, network_of, posted, posted_code
-from proxy.audit.index.query import Filter, Parsed, parse
+from proxy.audit.index.query import Filter, Parsed, Within, parse
+from proxy.audit.index.rows import EVENT
 from proxy.audit.resources import Resource
 
 
@@ -16,16 +18,73 @@ class Need(NamedTuple):
     ranges: tuple[tuple[bytes, bytes], ...] = ()
     """Each from a value on, and before another."""
 
+    def values(self) -> Iterator[bytes]:
+        """Every value that is compared with."""
+        yield from self.exact
+        for bounds in self.ranges:
+            yield from bounds
 
-def needs(given: Filter) -> list[Need]:
+
+class AnyWay(NamedTuple):
+    """A block's places must meet all needs of any one of these ways."""
+
+    ways: tuple[tuple["Need | AnyWay", ...], ...]
+
+    def values(self) -> Iterator[bytes]:
+        """Every value that is compared with."""
+        for way in self.ways:
+            for need in way:
+                yield from need.values()
+
+
+_CALL: Final = posted(EVENT)
+_CALLS: Final = Need(Field.KIND, (_CALL,))
+_NO_CALLS: Final = Need(Field.KIND, (), ((b"", _CALL), (_CALL + b"\0", b"\xff")))
+
+
+def needs(given: Filter) -> list[Need | AnyWay]:
     """What must hold of a place, the cheap and telling first. Free text comes on top of it.
 
     Raises InvalidInputError for a filter that cannot be read.
     """
-    found = list(_needs(parse(given)))
-    found.sort(key=lambda need: len(need.ranges))
-    noise = (b"0", b"1") if given.include_noise else (b"0",)
-    return [*found, Need(Field.NOISE, noise)]
+    asked = sorted(_needs(parse(given)), key=lambda need: len(need.ranges))
+    seen = [] if given.within is None else [_visible(given.within)]
+    noise = Need(Field.NOISE, (b"0", b"1") if given.include_noise else (b"0",))
+    cheap = [need for need in asked if not need.ranges]
+    return [*cheap, *seen, *asked[len(cheap) :], noise]
+
+
+def _visible(within: Within) -> AnyWay:
+    """See `proxy.audit.index.query.visible`."""
+    ways: list[tuple[Need | AnyWay, ...]] = []
+    if within.user:
+        ways.append((_exactly(Field.USER, {within.user}),))
+    if within.calls:
+        ways.append((_CALLS,))
+    elif places := tuple(_places(within)):
+        ways.append((AnyWay(places), _CALLS))
+    if within.system:
+        ways.append((_NO_CALLS,))
+    return AnyWay(tuple(ways))
+
+
+def _places(within: Within) -> Iterator[tuple[Need, ...]]:
+    """Whole clusters; and together, all clusters of which the same namespaces are seen."""
+    if clusters := {cluster for cluster in within.clusters if cluster}:
+        yield (_exactly(Field.CLUSTER, clusters),)
+    of_cluster: defaultdict[str, set[str]] = defaultdict(set)
+    for cluster, namespace in within.namespaces:
+        if cluster and namespace:
+            of_cluster[cluster].add(namespace)
+    alike: defaultdict[frozenset[str], set[str]] = defaultdict(set)
+    for cluster, namespaces in of_cluster.items():
+        alike[frozenset(namespaces)].add(cluster)
+    for some, shared in alike.items():
+        yield (_exactly(Field.NAMESPACE, some), _exactly(Field.CLUSTER, shared))
+
+
+def _exactly(field: Field, values: Set[str]) -> Need:
+    return Need(field, tuple(sorted(map(posted, values))))
 
 
 def _needs(wanted: Parsed) -> Iterator[Need]:

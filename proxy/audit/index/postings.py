@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from proxy.audit.index.asking import Asker
 from proxy.audit.index.blocks import BLOCK, Field, decode, run_times, slice_name
 from proxy.audit.index.grams import SLOTS_A_SLICE, WORD, Wanted
-from proxy.audit.index.narrowing import Need
+from proxy.audit.index.narrowing import AnyWay, Need
 
 _SPANS: Final = "SELECT number, writer, first, oldest, newest FROM blocks"
 _REMOVED: Final = "SELECT writer, low, high FROM removed"
@@ -60,12 +60,24 @@ class Postings:
         found = await self._ask(_TIMES, [*numbers])
         return {number: run_times(runs) for number, runs in found}
 
-    async def places(self, need: Need, numbers: Iterable[int]) -> dict[int, int]:
-        """By block, where any of the values stands that are asked for, as bits."""
+    async def places(self, need: Need | AnyWay, numbers: Iterable[int]) -> dict[int, int]:
+        """By block, where what is needed stands, as bits."""
+        if isinstance(need, AnyWay):
+            return await self._any_way(need, [*numbers])
         statement, values = _posted(need)
         found: defaultdict[int, int] = defaultdict(int)
         for block, bits in await self._ask(statement, [*numbers], int(need.field), *values):
             found[block] |= decode(bits)
+        return found
+
+    async def _any_way(self, need: AnyWay, numbers: list[int]) -> dict[int, int]:
+        found: defaultdict[int, int] = defaultdict(int)
+        for way in need.ways:
+            left: dict[int, int] | None = None
+            for part in way:
+                left = both(left, await self.places(part, numbers if left is None else left))
+            for block, bits in (left or {}).items():
+                found[block] |= bits
         return found
 
     async def values(self, field: Field, numbers: Iterable[int]) -> list[tuple[int, bytes, int]]:

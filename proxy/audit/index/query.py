@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from proxy.audit.index.rows import Row, group_needle, source_key
+from proxy.audit.index.rows import EVENT, Row, group_needle, source_key
 from proxy.audit.resources import Resource, parse_resource
 from proxy.errors import InvalidInputError
 
@@ -21,6 +21,24 @@ _STATUS: Final = re.compile(r"(?:(?P<op>>=|<=|>|<|=)?\s*(?P<code>\d{1,3})|(?P<hu
 _HIGHEST: Final = 999
 SEARCHED: Final = ("uri", "user_agent", "name", "username")
 """Where free text is looked for."""
+
+
+class Within(msgspec.Struct, frozen=True):
+    """What somebody may see: what any of these members allows, and nothing else.
+
+    Only what all events of a call have in common counts, so that all of them are seen, or none.
+    """
+
+    user: str
+    """Sees the calls they made themselves, also as somebody else (`--as`), and their own acts."""
+    clusters: tuple[str, ...] = ()
+    """All calls to these."""
+    namespaces: tuple[tuple[str, str], ...] = ()
+    """(cluster, namespace): the calls about something in it."""
+    calls: bool = False
+    """Every call, those that reached no cluster included."""
+    system: bool = False
+    """What is no call: administrative acts, failed connections, lines that cannot be read."""
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,6 +77,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Discovery and health probes too."""
     open_only: bool = False
     """Only calls that have not ended."""
+    within: Within | None = None
+    """Only of what this allows; None means everything."""
 
 
 TEXTS: Final = {
@@ -118,7 +138,8 @@ def matches(row: Row, given: Filter) -> bool:
     """
     wanted = parse(given)
     return (
-        (given.since is None or row.at >= given.since)
+        (given.within is None or visible(row, given.within))
+        and (given.since is None or row.at >= given.since)
         and (given.until is None or row.at < given.until)
         and (given.include_noise or not row.noise)
         and (not given.open_only or not row.terminal)
@@ -130,6 +151,22 @@ def matches(row: Row, given: Filter) -> bool:
         and _any(row.code is not None and low <= row.code <= high for low, high in wanted.codes)
         and _any(low <= row.source_key <= high for low, high in wanted.networks)
         and _free_text(row, wanted.text)
+    )
+
+
+def visible(row: Row, within: Within) -> bool:
+    """Whether `row` is one that `within` allows. Names that are empty allow nothing."""
+    if row.username and row.username == within.user:
+        return True
+    if row.kind != EVENT:
+        return within.system
+    return (
+        within.calls
+        or (row.cluster != "" and row.cluster in within.clusters)
+        or (
+            "" not in (row.cluster, row.namespace)
+            and (row.cluster, row.namespace) in within.namespaces
+        )
     )
 
 

@@ -17,11 +17,12 @@ from sqlalchemy import ColumnElement, Select, func, select, true
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from proxy.audit.event import WITHHELD
 from proxy.audit.index import selects
 from proxy.audit.index.counting import counted
 from proxy.audit.index.places import Narrow, only
-from proxy.audit.index.query import Cursor, Filter
-from proxy.audit.index.rows import Row
+from proxy.audit.index.query import Cursor, Filter, Within, visible
+from proxy.audit.index.rows import EVENT, Row
 from proxy.audit.index.schema import events
 from proxy.audit.index.searching import Finder, open_parts
 from proxy.audit.index.store import By, Page, Stats, Tally, Toucher
@@ -74,14 +75,20 @@ class Reader:
         rows = rows[:limit]
         return Page(rows, Cursor.of(rows[-1]) if more else None)
 
-    async def get(self, audit_id: str) -> list[Row]:
+    async def get(self, audit_id: str, within: Within | None = None) -> list[Row]:
         """See Index."""
         statement = select(events).where(events.c.audit_id == audit_id)
         found = await self._all(statement.order_by(events.c.at, events.c.writer, events.c.seq))
-        return [Row._make(row) for row in found]
+        rows = [Row._make(row) for row in found]
+        return rows if within is None else _seen(rows, within)
 
     async def who(
-        self, cluster: str, namespace: str, resource: Resource, name: str
+        self,
+        cluster: str,
+        namespace: str,
+        resource: Resource,
+        name: str,
+        within: Within | None = None,
     ) -> list[Toucher]:
         """See Index."""
         column = events.c
@@ -92,6 +99,7 @@ class Reader:
             namespaces=(namespace,),
             names=(name,),
             include_noise=True,
+            within=within,
         )
         found = await self._both(
             about,
@@ -188,6 +196,12 @@ async def _parts(connection: AsyncConnection, given: Filter) -> AsyncIterator[Na
         return
     async for part in Finder(connection, given).parts():
         yield part
+
+
+def _seen(rows: list[Row], within: Within) -> list[Row]:
+    """What may be seen of rows under one id; with a call, what corrects what it says."""
+    calls = any(row.kind == EVENT and visible(row, within) for row in rows)
+    return [row for row in rows if visible(row, within) or (calls and row.action == WITHHELD)]
 
 
 def _touchers(found: Iterable[Any]) -> list[Toucher]:

@@ -27,7 +27,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
-from proxy.audit.index.query import SEARCHED, Cursor, Filter, Parsed, parse
+from proxy.audit.index.query import SEARCHED, Cursor, Filter, Parsed, Within, parse
+from proxy.audit.index.rows import EVENT
 from proxy.audit.index.schema import events, open_calls
 from proxy.audit.index.store import By
 from proxy.audit.resources import Resource
@@ -74,6 +75,8 @@ def conditions(given: Filter) -> list[Condition]:
     wanted = parse(given)
     column = events.c
     found = [*_times(given), *_texts(wanted), *_hints(given, wanted)]
+    if given.within is not None:
+        found.append(visible(given.within))
     if not given.include_noise:
         found.append(column.noise.is_(False))
     if wanted.groups:
@@ -90,6 +93,24 @@ def conditions(given: Filter) -> list[Condition]:
         folded = (func.lower(column[name]) for name in SEARCHED)
         found.append(or_(*(position_of(name, wanted.text) > 0 for name in folded)))
     return found
+
+
+def visible(within: Within) -> Condition:
+    """What must hold for an event that `within` allows: `proxy.audit.index.query.visible` in SQL."""
+    column = events.c
+    calls: list[Condition] = [true()] if within.calls else []
+    if clusters := sorted({cluster for cluster in within.clusters if cluster}):
+        calls.append(column.cluster.in_(clusters))
+    if pairs := sorted({pair for pair in within.namespaces if all(pair)}):
+        calls.append(tuple_(column.cluster, column.namespace).in_(pairs))
+    either: list[Condition] = []
+    if within.user:
+        either.append(column.username == within.user)
+    if calls:
+        either.append(and_(column.kind == EVENT, or_(*calls)))
+    if within.system:
+        either.append(column.kind != EVENT)
+    return or_(false(), *either)
 
 
 def finished(given: Filter, *columns: ColumnElement[Any]) -> Select[Any]:

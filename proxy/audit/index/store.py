@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
-from proxy.audit.index.query import Cursor, Filter
+from proxy.audit.index.query import Cursor, Filter, Within
 from proxy.audit.index.rows import Row
 from proxy.audit.resources import Resource
 from proxy.errors import UnavailableError
@@ -107,14 +107,22 @@ class Index(Protocol):
         that is not a call's."""
         ...
 
-    async def get(self, audit_id: str) -> list[Row]:
-        """All events of one call, in order; empty when it is unknown."""
+    async def get(self, audit_id: str, within: Within | None = None) -> list[Row]:
+        """All events of one call, in order; empty when it is unknown, or not `within`."""
         ...
 
     async def who(
-        self, cluster: str, namespace: str, resource: Resource, name: str
+        self,
+        cluster: str,
+        namespace: str,
+        resource: Resource,
+        name: str,
+        within: Within | None = None,
     ) -> list[Toucher]:
-        """Who touched an object, the latest first. An empty `cluster` means any."""
+        """Who touched an object, the latest first, as far as `within` allows.
+
+        An empty `cluster` means any.
+        """
         ...
 
     async def stats(

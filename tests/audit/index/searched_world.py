@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from proxy.audit.index.query import Cursor, Filter, matches
+from proxy.audit.index.query import Cursor, Filter, Within, matches
 from proxy.audit.index.rows import Row, row
 from proxy.audit.index.store import Position
 from tests.audit.journals import NOW
@@ -80,6 +80,16 @@ def few(values: list[str], *more: str) -> st.SearchStrategy[tuple[str, ...]]:
 
 
 MOMENTS = st.none() | st.integers(-5, 250).map(lambda tenths: int(NOW * 10 + tenths) * 100_000)
+WITHINS = st.builds(
+    Within,
+    user=st.sampled_from([*USERS, "nobody"]),
+    clusters=st.lists(st.sampled_from([*CLUSTERS, ""]), max_size=1).map(tuple),
+    namespaces=st.lists(
+        st.tuples(st.sampled_from([*CLUSTERS, ""]), st.sampled_from(NAMESPACES)), max_size=4
+    ).map(tuple),
+    calls=st.sampled_from([False, False, False, True]),
+    system=st.booleans(),
+)
 FILTERS = st.builds(
     Filter,
     since=MOMENTS,
@@ -119,6 +129,7 @@ FILTERS = st.builds(
     kinds=few(["Event", "SystemEvent", "ConnectionEvent"]),
     include_noise=st.booleans(),
     open_only=st.booleans(),
+    within=st.none() | WITHINS,
 )
 
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.audit.index.blocks import Field, network_of, posted
-from proxy.audit.index.narrowing import Need, needs
-from proxy.audit.index.query import Filter
+from proxy.audit.index.narrowing import AnyWay, Need, needs
+from proxy.audit.index.query import Filter, Within
 from proxy.audit.index.rows import source_key
 
 VISIBLE = Need(Field.NOISE, (b"0",))
@@ -80,3 +80,47 @@ def test_networks_of_the_usual_sizes_are_asked_as_a_whole() -> None:
 
 def test_noise_too() -> None:
     assert needs(Filter(include_noise=True)) == [Need(Field.NOISE, (b"0", b"1"))]
+
+
+CALLS = Need(Field.KIND, (b"Event",))
+
+
+@pytest.mark.parametrize(
+    ("within", "ways"),
+    [
+        (Within(""), ()),
+        (Within("", ("",), (("", "shop"), ("prod", ""))), ()),
+        (Within("bob"), ((Need(Field.USER, (b"bob",)),),)),
+        (Within("bob", ("prod",), calls=True), ((Need(Field.USER, (b"bob",)),), (CALLS,))),
+        (
+            Within("", ("b", "a"), (("c", "x"), ("d", "y"), ("e", "x"), ("c", "y"), ("e", "y"))),
+            (
+                (
+                    AnyWay(
+                        (
+                            (Need(Field.CLUSTER, (b"a", b"b")),),
+                            (
+                                Need(Field.NAMESPACE, (b"x", b"y")),
+                                Need(Field.CLUSTER, (b"c", b"e")),
+                            ),
+                            (Need(Field.NAMESPACE, (b"y",)), Need(Field.CLUSTER, (b"d",))),
+                        )
+                    ),
+                    CALLS,
+                ),
+            ),
+        ),
+        (
+            Within("", system=True),
+            ((Need(Field.KIND, (), ((b"", b"Event"), (b"Event\0", b"\xff"))),),),
+        ),
+    ],
+)
+def test_what_somebody_may_see_is_any_of_several_ways(within: Within, ways: object) -> None:
+    assert needs(Filter(within=within)) == [AnyWay(ways), VISIBLE]  # type: ignore[arg-type]
+
+
+def test_what_is_seen_comes_before_what_is_costly_to_look_for() -> None:
+    asked = needs(Filter(names=("a*",), verbs=("get",), within=Within("bob")))
+    fields = [None if isinstance(need, AnyWay) else need.field for need in asked]
+    assert fields == [Field.VERB, None, Field.NAME, Field.NOISE]

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy.audit.index import searching
-from proxy.audit.index.query import Cursor, Filter
+from proxy.audit.index.query import Cursor, Filter, Within, visible
 from proxy.audit.index.rows import Row
 from proxy.audit.index.sqlite import SqliteIndex
 from proxy.audit.resources import parse_resource
@@ -101,6 +101,16 @@ def test_get_tells_a_call_in_order(world: World) -> None:
         expected = [item for item in world.rows if item.audit_id == audit_id]
         assert world.run(world.index.get(audit_id)) == expected
     assert world.run(world.index.get("nothing")) == []
+
+
+def test_what_may_not_be_seen_is_not_there(world: World) -> None:
+    shown = next(item for item in world.rows if item.audit_id == "call-1")
+    for within in (Within("bob"), Within("", ("prod",)), Within("", system=True)):
+        found = world.run(world.index.get("call-1", within))
+        assert bool(found) is visible(shown, within)
+        assert found in ([], world.run(world.index.get("call-1")))
+    everything = world.run(world.index.search(Filter(within=Within("")), limit=10))
+    assert everything.rows == []
 
 
 @pytest.mark.parametrize("resource", ["pods", "pods/exec", "deploy.apps"])
