@@ -41,6 +41,10 @@ class ConflictError(KubewitnessError):
     exit_code = 5
 
 
+class PreconditionError(ConflictError):
+    """A thing is not as it was when the caller looked at it."""
+
+
 class InvalidInputError(KubewitnessError):
     """A value handed in by a person or a client is not acceptable."""
 

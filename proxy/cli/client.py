@@ -25,6 +25,7 @@ from proxy.errors import (
     InvalidInputError,
     KubewitnessError,
     NotFoundError,
+    PreconditionError,
     UnavailableError,
 )
 
@@ -37,6 +38,7 @@ _ERRORS: Final[Mapping[int, type[KubewitnessError]]] = {
     403: DeniedError,
     404: NotFoundError,
     409: ConflictError,
+    412: PreconditionError,
     413: InvalidInputError,
     415: InvalidInputError,
     503: UnavailableError,

@@ -14,6 +14,7 @@ from proxy.errors import (
     InvalidInputError,
     KubewitnessError,
     NotFoundError,
+    PreconditionError,
     SettingsError,
     UnavailableError,
 )
@@ -54,6 +55,7 @@ _KINDS: Final[tuple[tuple[type[KubewitnessError], int, str, str], ...]] = (
     (BadCertificateError, 401, "unauthenticated", "Not authenticated"),
     (DeniedError, 403, "denied", "Not allowed"),
     (NotFoundError, 404, "not-found", "Not found"),
+    (PreconditionError, 412, "precondition-failed", "Changed in between"),
     (ConflictError, 409, "conflict", "Conflict"),
     (TooLargeError, 413, "too-large", "Request too large"),
     (WrongMediaTypeError, 415, "wrong-media-type", "Wrong media type"),

@@ -180,7 +180,9 @@ class Access(msgspec.Struct, frozen=True):
     roles: Mapping[str, Role]
     """Custom ones, by name; `proxy.authz.roles` knows those that are built in."""
     grants: tuple[Grant, ...]
-    """Those that were not revoked. Ones that expired may be among them."""
+    """Those that were not revoked, the oldest first. Ones that expired may be among them."""
+    version: int = 0
+    """Of the state, when any of this or a token last changed."""
 
 
 NO_ACCESS = Access(

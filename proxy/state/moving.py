@@ -40,8 +40,9 @@ async def move(source: Path, url: str) -> Mapping[str, int]:
 async def _fill(connection: AsyncConnection, rows: Mapping[Table, list[dict[str, Any]]]) -> None:
     (meta,) = rows[tables.meta]
     # First, so that whoever else does the same waits here; above both, so that all see a change.
-    version = tables.meta.c.version
-    await connection.execute(update(tables.meta).values(version=version + meta["version"] + 1))
+    version = tables.meta.c.version + meta["version"] + 1
+    raised = update(tables.meta).values(version=version, access_version=version)
+    await connection.execute(raised)
     await _require_empty(connection)
     for table, found in rows.items():
         if table is not tables.meta and found:

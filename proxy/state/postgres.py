@@ -39,8 +39,15 @@ _SESSION: Final = {
 _GRANTS: Final = {
     tables.meta.name: "SELECT, UPDATE",
     tables.clusters.name: "SELECT, INSERT, UPDATE, DELETE",
-    # What was issued stays known, so that a revocation cannot be lost with its row.
+    # Who existed and what was issued or granted stays known, so that a revocation cannot be lost
+    # with its row.
     tables.credentials.name: "SELECT, INSERT, UPDATE",
+    tables.users.name: "SELECT, INSERT, UPDATE",
+    tables.grants.name: "SELECT, INSERT, UPDATE",
+    tables.tokens.name: "SELECT, INSERT, UPDATE",
+    tables.groups.name: "SELECT, INSERT, UPDATE, DELETE",
+    tables.projects.name: "SELECT, INSERT, UPDATE, DELETE",
+    tables.roles.name: "SELECT, INSERT, UPDATE, DELETE",
 }
 _OTHERS: Final = "SELECT, INSERT"
 

@@ -7,7 +7,8 @@ new version sees the change, and one that has seen it never works on an older st
 import contextlib
 import re
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Self
@@ -20,29 +21,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from proxy.clock import Clock
 from proxy.errors import ConflictError, InvalidInputError, NotFoundError, SettingsError
 from proxy.files import create_private
-from proxy.state import database, tables
+from proxy.state import credentials, database, granted, projects, tables, users
+from proxy.state.access import Access
+from proxy.state.api_tokens import Tokens
 from proxy.state.authorities import SharedAuthorities
+from proxy.state.change import Change
 from proxy.state.listening import Listening
+from proxy.state.people import People
+from proxy.state.reading import read_access, read_tokens, read_version
 from proxy.state.retention import Retentions
 from proxy.state.sealing import SecretBox, key_of
-from proxy.state.snapshot import ClusterRecord, Credential, Snapshot, Usage
-from proxy.state.transactions import LIMIT, LONG_LIMIT, Transactions, translated
+from proxy.state.snapshot import NO_TOKENS, ClusterRecord, Credential, Snapshot
+from proxy.state.tokens import Token
+from proxy.state.transactions import LIMIT, LONG_LIMIT, RAISE_ACCESS, Transactions, translated
 
 _CLUSTER_NAME: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
-_CREDENTIAL: Final = (
-    tables.credentials.c.serial,
-    tables.credentials.c.user,
-    tables.credentials.c.groups,
-    tables.credentials.c.clusters,
-    tables.credentials.c.usage,
-    tables.credentials.c.issued_at,
-    tables.credentials.c.not_after,
-    tables.credentials.c.fingerprint,
-    tables.credentials.c.issued_by,
-    tables.credentials.c.revoked_at,
-    tables.credentials.c.revoked_reason,
-)
-_USAGES: Final = {usage.value: usage for usage in Usage}
 
 
 class StateStore:
@@ -57,6 +50,10 @@ class StateStore:
         self._reading = self._transactions.reading
         self._changing = self._transactions.changing
         self.retentions = Retentions(self._reading, self._changing, clock)
+        self.people = People(self._transactions, clock)
+        self.tokens = Tokens(
+            self._reading, partial(self._transactions.changing, RAISE_ACCESS), clock
+        )
         self.authorities = SharedAuthorities(self._reading, self._changing, box, clock)
 
     @classmethod
@@ -108,23 +105,27 @@ class StateStore:
         With `previous` only what changed since then is read. Returns `previous` itself when
         nothing did.
         """
-        limit = LIMIT if previous is not None else LONG_LIMIT
+        if previous is not None and previous.version == 0:
+            previous = None  # it holds nothing yet
+        limit = LONG_LIMIT if previous is None else LIMIT
+        now = self._clock.now()
         async with self._reading(limit=limit) as (connection, version):
             if previous is not None and previous.version == version:
                 return previous
-            if previous is not None and previous.version < version:
-                known = _copy(previous.credentials)
-                newer = tables.credentials.c.changed > previous.version
-            else:
-                known = {}
-                newer = tables.credentials.c.not_after > self._clock.now()
-            rows = (await connection.execute(select(*_CREDENTIAL).where(newer))).all()
+            if previous is not None and previous.version > version:
+                previous = None  # the database is an older one, restored
+            known = {} if previous is None else _copy(previous.credentials)
+            newer = credentials.newer(now, None if previous is None else previous.version)
+            found = await credentials.find(connection, newer)
             records = await _clusters(connection, select(tables.clusters))
-        known.update((item.serial, item) for item in _credentials(rows))
+            access, tokens = await _people(connection, now, previous)
+        known.update((item.serial, item) for item in found)
         return Snapshot(
             version=version,
             credentials=MappingProxyType(known),
             clusters=MappingProxyType({record.name: record for record in records}),
+            access=access,
+            tokens=tokens,
         )
 
     async def add_cluster(
@@ -157,10 +158,18 @@ class StateStore:
             ) from error
         return record
 
-    async def remove_cluster(self, name: str) -> ClusterRecord:
-        """Forget a cluster and its credential there. Raises NotFoundError."""
-        async with self._changing() as (connection, _):
+    async def remove_cluster(self, name: str, *, by: str = "") -> ClusterRecord:
+        """Forget a cluster and its credential there. Raises NotFoundError.
+
+        Grants on it are revoked, and it leaves every project.
+        """
+        async with self._transactions.changing(RAISE_ACCESS) as (connection, version):
+            change = Change(connection, version, self._clock.now())
             record = await _cluster(connection, name)
+            await granted.end(
+                change, tables.grants.c.cluster == name, by=by, reason=f"cluster {name} was removed"
+            )
+            await projects.leave(change, name)
             await connection.execute(delete(tables.clusters).where(tables.clusters.c.name == name))
         return record
 
@@ -195,14 +204,12 @@ class StateStore:
         """Record a credential that was issued; it is accepted from then on.
 
         Record first and hand the certificate out afterwards. Raises ConflictError when the serial
-        is known, NotFoundError when one of its clusters is not.
+        is known or the user disabled, NotFoundError when one of its clusters is not known.
         """
-        values = msgspec.structs.asdict(credential)
-        values["groups"] = msgspec.json.encode(credential.groups).decode()
-        values["clusters"] = msgspec.json.encode(credential.clusters).decode()
-        values["usage"] = credential.usage.value
+        values = credentials.row(credential)
         try:
             async with self._changing() as (connection, version):
+                await users.refuse_disabled(connection, credential.user)
                 for name in credential.clusters:
                     if name != "*":
                         await _cluster(connection, name)
@@ -224,26 +231,15 @@ class StateStore:
             raise InvalidInputError("Say which credential, or whose: a serial or a user, not both.")
         table, now = tables.credentials, self._clock.now()
         wanted = (
-            table.c.serial == serial
-            if serial is not None
-            else (table.c.user == user) & (table.c.not_after > now)
+            table.c.serial == serial if serial is not None else credentials.of_user(user or "", now)
         )
         async with self._changing() as (connection, version):
-            found = _credentials(
-                (await connection.execute(select(*_CREDENTIAL).where(wanted))).all()
-            )
+            found = await credentials.find(connection, wanted)
             if serial is not None and not found:
                 raise NotFoundError(f"No credential has the serial {serial!r}.")
-            await connection.execute(
-                update(table)
-                .where(wanted, table.c.revoked_at.is_(None))
-                .values(revoked_at=now, revoked_reason=reason, changed=version)
+            return await credentials.revoke(
+                connection, found, wanted, now=now, version=version, reason=reason
             )
-        return [
-            msgspec.structs.replace(item, revoked_at=now, revoked_reason=reason)
-            for item in found
-            if item.revoked_at is None
-        ]
 
     async def credentials(
         self,
@@ -255,7 +251,11 @@ class StateStore:
     ) -> list[Credential]:
         """Credentials, newest first; with `ended` also those expired or revoked."""
         table = tables.credentials
-        query = select(*_CREDENTIAL).order_by(table.c.issued_at.desc(), table.c.serial).limit(limit)
+        query = (
+            select(*credentials.COLUMNS)
+            .order_by(table.c.issued_at.desc(), table.c.serial)
+            .limit(limit)
+        )
         if serial is not None:
             query = query.where(table.c.serial == serial)
         if user is not None:
@@ -263,7 +263,7 @@ class StateStore:
         if not ended:
             query = query.where(table.c.not_after > self._clock.now(), table.c.revoked_at.is_(None))
         async with self._reading() as (connection, _):
-            return _credentials((await connection.execute(query)).all())
+            return credentials.values((await connection.execute(query)).all())
 
     async def _claim(self) -> None:
         """Make sure that all replicas seal with one key. Raises SettingsError."""
@@ -316,20 +316,18 @@ def _copy(credentials: Mapping[str, Credential]) -> dict[str, Credential]:
     return credentials.copy() if isinstance(credentials, MappingProxyType) else dict(credentials)
 
 
-def _credentials(rows: Iterable[Sequence[Any]]) -> list[Credential]:
-    # Most credentials share few sets of groups and clusters: one tuple each, not 100,000.
-    lists: dict[str, tuple[str, ...]] = {}
-
-    def decoded(text: str) -> tuple[str, ...]:
-        known = lists.get(text)
-        if known is None:
-            known = lists[text] = msgspec.json.decode(text, type=tuple[str, ...])
-        return known
-
-    return [
-        Credential(serial, user, decoded(groups), decoded(clusters), _USAGES[usage], *rest)
-        for serial, user, groups, clusters, usage, *rest in rows
-    ]
+async def _people(
+    connection: AsyncConnection, now: float, previous: Snapshot | None
+) -> tuple[Access, Mapping[str, Token]]:
+    """Read only when any of it changed: credentials are renewed all the time."""
+    if previous is None:
+        access = await read_access(connection, now=now)
+        return access, await read_tokens(connection, now=now, previous=NO_TOKENS, since=0)
+    since = previous.access.version
+    if await read_version(connection) == since:
+        return previous.access, previous.tokens
+    access = await read_access(connection, now=now, previous=previous.access)
+    return access, await read_tokens(connection, now=now, previous=previous.tokens, since=since)
 
 
 def _make_private(path: str) -> None:

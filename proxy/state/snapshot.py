@@ -11,6 +11,9 @@ from types import MappingProxyType
 import msgspec
 
 from proxy.state.access import NO_ACCESS, Access
+from proxy.state.tokens import Token
+
+NO_TOKENS: Mapping[str, Token] = MappingProxyType({})
 
 
 class Usage(StrEnum):
@@ -69,6 +72,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """By name."""
     access: Access = NO_ACCESS
     """Who exists, and what was granted to whom."""
+    tokens: Mapping[str, Token] = NO_TOKENS
+    """API tokens by id, without those that were revoked. Ones that expired may be among them."""
 
     def reaches(self, credential: Credential, name: str) -> bool:
         """Whether a credential is for the cluster that has this name now.

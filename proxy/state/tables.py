@@ -1,7 +1,8 @@
 """The tables of the state, for SQLite and PostgreSQL alike.
 
-Every row of `credentials` carries the version at which it last changed, so that a snapshot is
-brought up to date by reading only what is newer.
+Every row of what can be many (credentials, users, grants, tokens) carries the version at which it
+last changed and is never deleted, so that a snapshot is brought up to date by reading only what is
+newer.
 """
 
 from sqlalchemy import (
@@ -35,6 +36,8 @@ meta = Table(
     Column("version", BigInteger, nullable=False),
     # Which key seals the secrets in here (hex, see SecretBox); empty before the first process.
     Column("sealed_with", Text, nullable=False, server_default=""),
+    # The version at which users, groups, projects, roles, grants or tokens last changed.
+    Column("access_version", BigInteger, nullable=False, server_default="1"),
     CheckConstraint("id = 1", name="single_row"),
 )
 
@@ -122,4 +125,106 @@ legal_hold_releases = Table(
     Column("reason", Text, nullable=False),
     Column("released_by", Text, nullable=False),
     Column("released_at", Double, nullable=False),
+)
+
+# Who exists, and what was granted to whom: `proxy.state.access` says what each column means. Lists
+# and rules are JSON, never searched inside the database. Users and grants are never deleted: who
+# was removed stays known as disabled, what was revoked as revoked.
+users = Table(
+    "users",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("groups", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("display_name", Text, nullable=False),
+    Column("disabled_at", Double),
+    Column("disabled_reason", Text, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Index("ix_users_changed", "changed"),
+)
+
+groups = Table(
+    "groups",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+)
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("places", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+)
+
+# Custom ones only.
+roles = Table(
+    "roles",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("description", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("permissions", Text, nullable=False),
+    Column("rules", Text, nullable=False),
+    Column("denies", Text, nullable=False),
+    Column("kubernetes_groups", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("subject_kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("scope_kind", Text, nullable=False),
+    # Empty where the scope has none.
+    Column("project", Text, nullable=False),
+    Column("cluster", Text, nullable=False),
+    Column("namespace", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("expires_at", Double),
+    Column("revoked_at", Double),
+    Column("revoked_by", Text, nullable=False),
+    Column("revoked_reason", Text, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Index("ix_grants_changed", "changed"),
+    Index("ix_grants_subject", "subject"),
+    Index("ix_grants_created_at", "created_at"),
+)
+
+# API tokens: `proxy.state.tokens`. The secret itself is nowhere.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user", Text, nullable=False),
+    Column("secret_sha256", Text, nullable=False),
+    Column("permissions", Text, nullable=False),
+    # JSON of a scope; null is wherever the user's grants reach.
+    Column("scope", Text),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("not_after", Double, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("revoked_at", Double),
+    Column("revoked_by", Text, nullable=False),
+    Column("revoked_reason", Text, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Index("ix_tokens_changed", "changed"),
+    Index("ix_tokens_user", "user"),
 )

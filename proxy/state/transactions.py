@@ -29,6 +29,10 @@ LONG_LIMIT: Final = 15.0
 _ONE_MOMENT: Final = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 _READ_VERSION: Final = select(tables.meta.c.version)
 _RAISE_VERSION: Final = update(tables.meta).values(version=tables.meta.c.version + 1)
+RAISE_ACCESS: Final = update(tables.meta).values(
+    version=tables.meta.c.version + 1, access_version=tables.meta.c.version + 1
+)
+"""The first statement of a change of who exists or what is granted."""
 _NOTIFY: Final = text("SELECT pg_notify(:channel, :payload)")
 
 
@@ -55,19 +59,20 @@ class Transactions:
 
     @contextlib.asynccontextmanager
     async def changing(
-        self, first: Executable = _RAISE_VERSION
+        self, first: Executable = _RAISE_VERSION, *, limit: float = LIMIT
     ) -> AsyncIterator[tuple[AsyncConnection, int]]:
         """A transaction that changes something, and the version it makes.
 
         Committed at the end of the block, unless it raises. Others that watch the state are told.
-        Another `first` statement is for changes that nobody needs to see.
+        Another `first` statement is for changes that nobody needs to see, or that raise more. `limit`
+        is in seconds, of what is done in the transaction.
         """
         with translated():
             async with contextlib.AsyncExitStack() as stack:
                 # The first statement, so that writers queue on this row in PostgreSQL.
                 connection, deadline = await self._begin(stack, first, dict(WRITE))
                 version = await _version(connection)
-                deadline.extend(LIMIT)
+                deadline.extend(limit)
                 yield connection, version
                 if self._remote:
                     await connection.execute(_NOTIFY, {"channel": CHANNEL, "payload": str(version)})
