@@ -1,4 +1,4 @@
-"""The root of the command line: its nouns, its global options, and how errors look."""
+"""The root of the command line: its global options, and how errors look."""
 
 import sys
 from typing import Annotated
@@ -7,43 +7,18 @@ import typer
 from rich.console import Console
 
 from proxy import __version__
-from proxy.cli import (
-    audit,
-    authority,
-    cluster,
-    context,
-    context_files,
-    credential,
-    db,
-    demo,
-    doctor,
-    init,
-    kubeconfig,
-    serve,
-)
+from proxy.cli.nouns import Nouns
 from proxy.errors import KubewitnessError
 
 app = typer.Typer(
     name="kubewitness",
+    cls=Nouns,
     help="A Kubernetes API proxy that records every call and can prove it.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-init.register(app)
-serve.register(app)
-demo.register(app)
-doctor.register(app)
-app.add_typer(cluster.app, name="cluster")
-app.add_typer(kubeconfig.app, name="kubeconfig")
-app.add_typer(authority.app, name="authority")
-app.add_typer(audit.app, name="audit")
-context_files.register(context.app)
-app.add_typer(context.app, name="context")
-app.add_typer(db.app, name="db")
-app.add_typer(credential.app, name="credential", hidden=True)
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
