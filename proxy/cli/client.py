@@ -1,4 +1,4 @@
-"""The command line's side of the REST API: one synchronous connection, client certificate, JSON.
+"""The command line's side of the REST API: one synchronous connection, a certificate or a token, JSON.
 
 Only the standard library, so that commands start fast. Problems (RFC 9457) come back as the same
 error classes the server raised, so exit codes mean the same on both sides.
@@ -58,9 +58,11 @@ class Server:
     certificate: str = field(repr=False)
     """PEM of our certificate."""
     key: str = field(repr=False)
-    """PEM of our private key."""
+    """PEM of our private key; empty, like the certificate, when a token says who we are."""
     start: str = "Start it with `kubewitness serve`."
     """What to do when nothing answers there."""
+    token: str = field(default="", repr=False)
+    """API token."""
 
     @property
     def address(self) -> str:
@@ -94,9 +96,36 @@ class Client:
         """The JSON answer to a POST, or None when it has none."""
         return self._json("POST", path, body=body)
 
-    def delete(self, path: str) -> Any:  # noqa: ANN401  # JSON
+    def delete(
+        self, path: str, query: Mapping[str, object] | None = None, *, version: str = ""
+    ) -> Any:  # noqa: ANN401  # JSON
         """The JSON answer to a DELETE, or None when it has none."""
-        return self._json("DELETE", path)
+        return self._json("DELETE", path, query, version=version)
+
+    def change(
+        self, method: str, path: str, body: Mapping[str, object], *, version: str = ""
+    ) -> Any:  # noqa: ANN401  # JSON
+        """The JSON answer to a PATCH or PUT.
+
+        With `version`, what `versioned` gave, it is refused when somebody else changed the thing
+        in between (ConflictError).
+        """
+        return self._json(method, path, body=body, version=version)
+
+    def versioned(self, path: str) -> tuple[Any, str]:
+        """The JSON answer to a GET, and which version of the thing it is (its ETag)."""
+        with self._request("GET", path) as response:
+            return self._document(response), response.headers.get("ETag", "")
+
+    def pages(self, path: str, query: Mapping[str, object] | None = None) -> Iterator[Any]:
+        """Every item of a list, however many pages it has."""
+        cursor = ""
+        while True:
+            page = self.get(path, {**(query or {}), "cursor": cursor})
+            yield from page["items"]
+            cursor = page.get("next", "")
+            if not cursor:
+                return
 
     def chunks(self, path: str, query: Mapping[str, object] | None = None) -> Iterator[bytes]:
         """The body of a long answer, as it arrives.
@@ -126,12 +155,16 @@ class Client:
         path: str,
         query: Mapping[str, object] | None = None,
         body: Mapping[str, object] | None = None,
+        version: str = "",
     ) -> Any:  # noqa: ANN401  # JSON
-        with self._request(method, path, query, body) as response:
-            parts = []
-            while chunk := self._read(response, 1024 * 1024):
-                parts.append(chunk)
-            content = b"".join(parts)
+        with self._request(method, path, query, body, version) as response:
+            return self._document(response)
+
+    def _document(self, response: http.client.HTTPResponse) -> Any:  # noqa: ANN401  # JSON
+        parts = []
+        while chunk := self._read(response, 1024 * 1024):
+            parts.append(chunk)
+        content = b"".join(parts)
         try:
             return json.loads(content) if content else None
         except ValueError as error:
@@ -144,14 +177,13 @@ class Client:
         path: str,
         query: Mapping[str, object] | None = None,
         body: Mapping[str, object] | None = None,
+        version: str = "",
     ) -> Iterator[http.client.HTTPResponse]:
         connection = http.client.HTTPSConnection(
             self._server.host, self._server.port, timeout=self._timeout, context=self._tls
         )
         content = None if body is None else json.dumps(body).encode()
-        headers = {"User-Agent": _AGENT, "Accept": "*/*"}
-        if content is not None:
-            headers["Content-Type"] = "application/json"
+        headers = self._headers(content, version)
         try:
             try:
                 connection.connect()
@@ -164,6 +196,16 @@ class Client:
             yield response
         finally:
             connection.close()
+
+    def _headers(self, content: bytes | None, version: str) -> dict[str, str]:
+        headers = {"User-Agent": _AGENT, "Accept": "*/*"}
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        if self._server.token:
+            headers["Authorization"] = f"Bearer {self._server.token}"
+        if version:
+            headers["If-Match"] = version
+        return headers
 
     def _read(self, response: http.client.HTTPResponse, size: int) -> bytes:
         try:
@@ -224,13 +266,14 @@ def problem(status: int, content: bytes) -> KubewitnessError:
 
 
 def tls_context(server: Server) -> ssl.SSLContext:
-    """A context that trusts the server's authority only, and shows our certificate."""
+    """A context that trusts the server's authority only, and shows our certificate if we have one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_verify_locations(cadata=server.ca)
-        with _as_file(server.certificate + "\n" + server.key) as path:
-            context.load_cert_chain(path)
+        if server.certificate or not server.token:
+            with _as_file(server.certificate + "\n" + server.key) as path:
+                context.load_cert_chain(path)
     except (ssl.SSLError, OSError, ValueError) as error:
         raise InvalidInputError(
             f"The credential for {server.address} cannot be used: {error}.",

@@ -1,13 +1,13 @@
 """`kubewitness context`: the control planes this person uses, and which one a command speaks to.
 
 `~/.config/kubewitness/config.yaml` (mode 0600) holds them, as kubectl holds clusters. A context
-either names a server with a credential, or a data directory on this machine, whose own admin
-credential is used.
+either names a server with a credential (a certificate or an API token), or a data directory on this
+machine, whose own admin credential is used.
 """
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -59,8 +59,10 @@ class Context:
     server: str = ""
     ca: str = ""
     certificate: str = ""
-    key: str = ""
+    key: str = field(default="", repr=False)
     """PEM, decoded."""
+    token: str = field(default="", repr=False)
+    """API token, instead of certificate and key."""
     data_dir: Path | None = None
 
 
@@ -109,6 +111,7 @@ def decode(entry: dict[str, Any], name: str, where: str) -> Context:
         ca=_pem(entry, "ca-data", where),
         certificate=_pem(entry, "client-certificate-data", where),
         key=_pem(entry, "client-key-data", where),
+        token=str(entry.get("token") or ""),
         data_dir=Path(str(entry["data-dir"])) if entry.get("data-dir") else None,
     )
 
@@ -161,7 +164,7 @@ def complete_context(incomplete: str) -> list[str]:
 def list_contexts(
     form: FormOption = Format.TABLE,
 ) -> None:
-    """List the contexts; the current one has a star. Keys are never shown."""
+    """List the contexts; the current one has a star. Keys and tokens are never shown."""
     contexts = load()
     items = [_public(item, contexts) for item in contexts.entries.values()]
     rows = [
@@ -192,7 +195,7 @@ def show_context(
         Format, typer.Option("-o", "--output", help="yaml, json or name.")
     ] = Format.YAML,
 ) -> None:
-    """Show one context. Keys are never shown."""
+    """Show one context. Keys and tokens are never shown."""
     contexts = load()
     wanted = name or contexts.current
     if not wanted:
@@ -215,5 +218,11 @@ def _public(item: Context, contexts: Contexts) -> dict[str, Any]:
         "current": item.name == contexts.current,
         "server": item.server,
         "data-dir": str(item.data_dir) if item.data_dir else "",
-        "credential": "in the context file" if item.key else "of the data directory",
+        "credential": _credential(item),
     }
+
+
+def _credential(item: Context) -> str:
+    if item.token:
+        return "an API token in the context file"
+    return "in the context file" if item.key else "of the data directory"

@@ -47,6 +47,7 @@ def command(
     for name in (
         "KUBEWITNESS_DATA_DIR",
         "KUBEWITNESS_CONTEXT",
+        "KUBEWITNESS_TOKEN_FILE",
         "KUBECONFIG",
         "KUBERNETES_EXEC_INFO",
     ):

@@ -1,12 +1,15 @@
 """Which server a command speaks to, and what it says when nothing answers."""
 
+import base64
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from proxy.cli.connection import path_of, split
+from proxy.cli.connection import choose, path_of, split
+from proxy.cli.context import load
 from proxy.errors import InvalidInputError
 from tests.cli.conftest import Command
 from tests.control.plane import Plane
@@ -99,3 +102,37 @@ def test_what_is_no_address(text: str) -> None:
 
 def test_names_stay_one_segment_of_a_path() -> None:
     assert path_of("clusters", "a/../b?c#d") == "/clusters/a%2F..%2Fb%3Fc%23d"
+
+
+TOKEN = "kwt_01a20ab2-7389-782b-bb9b-a725753387c5_" + "x" * 43
+
+
+def test_a_token_says_who_we_are_and_the_context_which_server(
+    contexts: Path, plane: Plane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "token"
+    file.write_text(TOKEN + "\n")
+    monkeypatch.setenv("KUBEWITNESS_TOKEN_FILE", str(file))
+    for server in (choose(None, "there"), choose(None, "here"), choose(plane.data.path, None)):
+        assert (server.token, server.key, server.certificate) == (TOKEN, "", "")
+        assert (server.address, server.ca) == (plane.admin().address, plane.admin().ca)
+        assert TOKEN not in repr(server)
+    monkeypatch.delenv("KUBEWITNESS_TOKEN_FILE")
+    assert choose(None, "there").token == ""
+    entry = {"server": "x:1", "ca-data": base64.b64encode(b"CA").decode(), "token": TOKEN}
+    contexts.write_text(yaml.safe_dump({"contexts": [{"name": "ci", **entry}]}))
+    assert choose(None, "ci").token == TOKEN
+    assert TOKEN not in repr(load(contexts))
+
+
+@pytest.mark.parametrize("content", [b"", b"kwt_x", b"secret-of-mine\nX-Other: 1", b"\xff", None])
+def test_a_file_without_a_token_is_named_and_not_shown(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setenv("KUBEWITNESS_TOKEN_FILE", str(file))
+    done = command("cluster", "list")
+    assert (done.code, str(file) in done.err) == (2, True)
+    assert "secret-of-mine" not in done.err
