@@ -1,6 +1,5 @@
 """API tokens in their table: made, revoked, listed. They are never deleted."""
 
-import re
 from typing import Final
 
 import msgspec
@@ -9,14 +8,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from proxy.clock import Clock
-from proxy.errors import ConflictError, InvalidInputError, NotFoundError
+from proxy.errors import ConflictError, NotFoundError
 from proxy.state import rows, tables, users
-from proxy.state.naming import check_scope, check_text
+from proxy.state.naming import check_text
 from proxy.state.retention import Changing, Reading
-from proxy.state.tokens import MAX_LIFE, Token
+from proxy.state.tokens import Token, check_token
 
 _TABLE: Final = tables.tokens
-_SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class Tokens:
@@ -33,7 +31,7 @@ class Tokens:
         Raises InvalidInputError for a life that is none or too long, NotFoundError for an unknown
         user, ConflictError for a disabled one, or an id that is known.
         """
-        _check(token, self._clock.now())
+        check_token(token, self._clock.now())
         try:
             async with self._changing() as (connection, version):
                 await users.require_enabled(connection, token.user)
@@ -105,16 +103,3 @@ async def _get(connection: AsyncConnection, identity: str) -> Token:
             hint="`kubewitness token list` shows those there are.",
         )
     return rows.token(found)
-
-
-def _check(token: Token, now: float) -> None:
-    if not _SHA256.fullmatch(token.secret_sha256):
-        raise InvalidInputError(f"Token {token.id} has no hash of a secret.")
-    if not now < token.not_after <= now + MAX_LIFE:
-        raise InvalidInputError(
-            "A token lives for a year at most, and must not have ended already.",
-            hint="Choose another end.",
-        )
-    if token.scope is not None:
-        check_scope(token.scope)
-    check_text("reason", token.reason)

@@ -17,6 +17,7 @@ from proxy.errors import (
     InvalidInputError,
     KubewitnessError,
     NotFoundError,
+    PreconditionError,
     SettingsError,
     UnavailableError,
 )
@@ -27,6 +28,7 @@ ERRORS = [
     (DeniedError("m", hint="h"), 403, DeniedError),
     (NotFoundError("m", hint="h"), 404, NotFoundError),
     (ConflictError("m", hint="h"), 409, ConflictError),
+    (PreconditionError("m", hint="h"), 412, PreconditionError),
     (TooLargeError("m", hint="h"), 413, InvalidInputError),
     (WrongMediaTypeError("m", hint="h"), 415, InvalidInputError),
     (InvalidInputError("m", hint="h"), 400, InvalidInputError),

@@ -1,12 +1,15 @@
 """The state on each database it may be in."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from proxy.clock import ManualClock
 from proxy.state.database import connect, migrate, sqlite_url
+from proxy.state.repository import StateStore
+from proxy.state.sealing import SecretBox
 from tests.postgres import Database, Postgres, temporary_database
 
 LOGIN = "kw_state_login"
@@ -76,3 +79,18 @@ def url(request: pytest.FixtureRequest) -> str:
     name = {"sqlite": "sqlite_file", "postgresql": "postgres_url"}[request.param]
     found: str = request.getfixturevalue(name)
     return found
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Time that tests own."""
+    return ManualClock()
+
+
+@pytest.fixture
+async def registry(url: str, clock: ManualClock) -> AsyncIterator[StateStore]:
+    """A state that knows the cluster `prod`, and nobody."""
+    store = await StateStore.open(url, SecretBox(bytes(32)), clock=clock)
+    await store.add_cluster("prod", server="https://s", kubeconfig=b"k")
+    yield store
+    await store.close()

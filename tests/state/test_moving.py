@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from proxy.clock import ManualClock
@@ -12,6 +13,7 @@ from proxy.state.moving import move
 from proxy.state.repository import StateStore
 from proxy.state.sealing import SecretBox
 from proxy.state.snapshot import Credential, Snapshot, Usage
+from tests.state import people
 
 BOX = SecretBox(bytes(32))
 CLOCK = ManualClock()
@@ -53,6 +55,8 @@ async def fill(store: StateStore) -> Snapshot:
         await store.record_credential(credential(number))
     await store.revoke(serial="3", reason="lost")
     await store.retentions.place_hold(since=None, until=None, by="ann", reason="court")
+    await people.fill(store)
+    await store.tokens.add(people.token("t1", CLOCK.now()))
     return await store.snapshot()
 
 
@@ -63,6 +67,12 @@ async def test_everything_arrives(sqlite_file: str, postgres_url: str, tmp_path:
         "clusters": 1,
         "credentials": 12,
         "legal_holds": 1,
+        "users": 1,
+        "groups": 1,
+        "projects": 1,
+        "roles": 1,
+        "grants": 1,
+        "tokens": 1,
     }
     async with opened(postgres_url) as store:
         await arrived(store, before)
@@ -72,6 +82,8 @@ async def arrived(store: StateStore, before: Snapshot) -> None:
     after = await store.snapshot()
     assert after.version > before.version
     assert (after.credentials, after.clusters) == (before.credentials, before.clusters)
+    assert after.access == msgspec.structs.replace(before.access, version=after.version)
+    assert after.tokens == before.tokens
     assert store.kubeconfig(await store.cluster("prod")) == KUBECONFIG
     # A change afterwards is a change: its version is above all that came along.
     await store.revoke(serial="4", reason="lost, too")

@@ -1,6 +1,6 @@
 """Who exists and what is granted, through the one way to change it, on both databases."""
 
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable
 
 import msgspec
 import pytest
@@ -8,71 +8,19 @@ import pytest
 from proxy.clock import ManualClock
 from proxy.errors import ConflictError, InvalidInputError, NotFoundError, PreconditionError
 from proxy.state import granting, groups, users
-from proxy.state.access import (
-    NO_ACCESS,
-    ORGANIZATION,
-    Place,
-    Role,
-    Rule,
-    Scope,
-    ScopeKind,
-    SubjectKind,
-    UserKind,
-)
+from proxy.state.access import NO_ACCESS, ORGANIZATION, Grant, Place, SubjectKind, UserKind
 from proxy.state.change import Change
-from proxy.state.permission import Permission
 from proxy.state.repository import StateStore
-from proxy.state.sealing import SecretBox
-
-PROD = Scope(ScopeKind.CLUSTER, cluster="prod")
-WEB = Scope(ScopeKind.NAMESPACE, cluster="prod", namespace="web")
-SHOP = Scope(ScopeKind.PROJECT, project="shop")
-DEPLOYER = Role(
-    name="deployer",
-    description="May deploy",
-    scopes=(ScopeKind.CLUSTER, ScopeKind.NAMESPACE),
-    permissions=frozenset({Permission.EXEC, Permission.LOOK_AT_CLUSTERS}),
-    rules=(Rule(verbs=("*",), api_groups=("apps",), resources=("deployments",)),),
-    denies=(Rule(verbs=("get",), paths=("/metrics",)),),
-    kubernetes_groups=("deployers",),
-    created_by="ann",
-)
+from tests.state.people import DEPLOYER, PROD, SHOP, WEB, fill, give
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
+async def test_at_first_there_is_nobody(registry: StateStore) -> None:
+    assert await registry.people.access() == msgspec.structs.replace(NO_ACCESS, version=1)
 
 
-@pytest.fixture
-async def store(url: str, clock: ManualClock) -> AsyncIterator[StateStore]:
-    store = await StateStore.open(url, SecretBox(bytes(32)), clock=clock)
-    await store.add_cluster("prod", server="https://s", kubeconfig=b"k")
-    yield store
-    await store.close()
-
-
-async def fill(store: StateStore) -> None:
-    """Everything there can be, once."""
-    await store.people.add_group("dev", description="Developers", by="ann")
-    await store.people.add_user("rob", kind=UserKind.PERSON, groups=("dev",), by="ann")
-    await store.people.add_project("shop", places=(Place("prod", ("web", "api")),), by="ann")
-    await store.people.add_role(DEPLOYER)
-    await give(store)
-
-
-async def give(store: StateStore, subject="rob", role="deployer", scope=PROD, **more):  # type: ignore[no-untyped-def]
-    wanted = {"subject_kind": SubjectKind.USER, "reason": "work", "by": "ann"} | more
-    return await store.people.add_grant(subject=subject, role=role, scope=scope, **wanted)
-
-
-async def test_at_first_there_is_nobody(store: StateStore) -> None:
-    assert await store.people.access() == msgspec.structs.replace(NO_ACCESS, version=1)
-
-
-async def test_what_is_made_is_found_as_it_was_given(store: StateStore) -> None:
-    await fill(store)
-    access = await store.people.access()
+async def test_what_is_made_is_found_as_it_was_given(registry: StateStore) -> None:
+    await fill(registry)
+    access = await registry.people.access()
     assert access.users["rob"].groups == ("dev",)
     assert access.groups["dev"].description == "Developers"
     assert access.projects["shop"].places == (Place("prod", ("api", "web")),)
@@ -87,20 +35,20 @@ async def test_what_is_made_is_found_as_it_was_given(store: StateStore) -> None:
     assert role == msgspec.structs.replace(
         DEPLOYER, created_at=role.created_at, changed=role.changed
     )
-    assert access.version == await store.version()
+    assert access.version == await registry.version()
 
 
-async def test_the_snapshot_has_it_brought_up_to_date_and_anew(store: StateStore) -> None:
-    before = await store.snapshot()
-    await fill(store)
-    after = await store.snapshot(before)
+async def test_the_snapshot_has_it_brought_up_to_date_and_anew(registry: StateStore) -> None:
+    before = await registry.snapshot()
+    await fill(registry)
+    after = await registry.snapshot(before)
     assert before.access.users == {}
-    assert after == await store.snapshot()
-    assert after.access == await store.people.access()
+    assert after == await registry.snapshot()
+    assert after.access == await registry.people.access()
 
 
-async def test_apply_is_all_or_nothing(store: StateStore) -> None:
-    def grant(change: Change):  # type: ignore[no-untyped-def]
+async def test_apply_is_all_or_nothing(registry: StateStore) -> None:
+    def grant(change: Change) -> Awaitable[Grant]:
         return granting.add(
             change,
             subject_kind=SubjectKind.GROUP,
@@ -115,22 +63,22 @@ async def test_apply_is_all_or_nothing(store: StateStore) -> None:
         lambda change: users.add(change, "rob", kind=UserKind.PERSON, groups=("dev",), by="ann"),
         grant,
     ]
-    before = await store.people.access()
-    planned = await store.people.apply(steps, version=before.version, dry_run=True)
-    assert await store.people.access() == before
+    before = await registry.people.access()
+    planned = await registry.people.apply(steps, version=before.version, dry_run=True)
+    assert await registry.people.access() == before
     with pytest.raises(ConflictError, match="'dev' already"):
-        await store.people.apply([*steps, steps[0]], version=before.version)
-    assert await store.people.access() == before
-    made = await store.people.apply(steps, version=before.version)
-    assert made == await store.people.access()
+        await registry.people.apply([*steps, steps[0]], version=before.version)
+    assert await registry.people.access() == before
+    made = await registry.people.apply(steps, version=before.version)
+    assert made == await registry.people.access()
     assert (made.users, made.groups) == (planned.users, planned.groups)
     with pytest.raises(ConflictError, match=r"changed in between: it is at version"):
-        await store.people.apply([], version=before.version)
+        await registry.people.apply([], version=before.version)
 
 
-async def test_what_was_not_seen_as_it_is_cannot_be_changed(store: StateStore) -> None:
-    await fill(store)
-    access, people = await store.people.access(), store.people
+async def test_what_was_not_seen_as_it_is_cannot_be_changed(registry: StateStore) -> None:
+    await fill(registry)
+    access, people = await registry.people.access(), registry.people
     seen = access.users["rob"].changed
     await people.change_user("rob", display_name="Rob", expected=seen)
     for change in (
@@ -147,8 +95,8 @@ async def test_what_was_not_seen_as_it_is_cannot_be_changed(store: StateStore) -
             await change
 
 
-async def test_what_is_not_there_is_named(store: StateStore) -> None:
-    people = store.people
+async def test_what_is_not_there_is_named(registry: StateStore) -> None:
+    people = registry.people
     for change, name in (
         (people.change_user("x"), "user 'x'"),
         (people.remove_user("x", by="", reason=""), "user 'x'"),
@@ -159,15 +107,15 @@ async def test_what_is_not_there_is_named(store: StateStore) -> None:
         (people.grant("x"), "grant 'x'"),
         (people.add_user("rob", kind=UserKind.PERSON, groups=("x",), by=""), "group x"),
         (people.add_project("p", places=(Place("x"),), by=""), "cluster x"),
-        (give(store, "x"), "user 'x'"),
-        (give(store, "x", subject_kind=SubjectKind.GROUP), "group 'x'"),
+        (give(registry, "x"), "user 'x'"),
+        (give(registry, "x", subject_kind=SubjectKind.GROUP), "group 'x'"),
     ):
         with pytest.raises(NotFoundError, match=f"There is no {name}"):
             await change
 
 
-async def test_invalid_names(store: StateStore) -> None:
-    people = store.people
+async def test_invalid_names(registry: StateStore) -> None:
+    people = registry.people
     for change in (
         people.add_user("system:admin", kind=UserKind.PERSON, by=""),
         people.add_group("Dev", by=""),
@@ -177,3 +125,40 @@ async def test_invalid_names(store: StateStore) -> None:
     ):
         with pytest.raises(InvalidInputError):
             await change
+
+
+async def test_a_list_of_grants_is_narrowed_and_goes_on(
+    registry: StateStore, clock: ManualClock
+) -> None:
+    first = await fill(registry)
+    clock.advance(1)
+    team = await give(registry, "dev", "admin", ORGANIZATION, subject_kind=SubjectKind.GROUP)
+    shop = await give(registry, role="project-admin", scope=SHOP)
+    brief = await give(registry, role="admin", scope=WEB, expires_at=clock.now() + 5)
+    grants = registry.people.grants
+
+    async def listed(**wanted: object) -> list[Grant]:
+        return await grants(**wanted)  # type: ignore[arg-type]
+
+    def newest(*found: Grant) -> list[Grant]:
+        return sorted(found, key=lambda item: (item.created_at, item.id), reverse=True)
+
+    assert await listed() == newest(first, team, shop, brief)
+    assert await listed(user="rob") == newest(first, shop, brief)
+    assert await listed(group="dev") == [team]
+    assert await listed(user="dev") == await listed(group="rob") == []
+    assert await listed(role="deployer") == [first]
+    assert await listed(cluster="prod") == newest(first, brief)
+    assert await listed(project="shop") == [shop]
+    clock.advance(5)
+    assert await listed() == newest(first, team, shop)
+    ended = await registry.people.revoke_grant(first.id, by="ann", reason="done")
+    assert await listed() == newest(team, shop)
+    everything = await listed(ended=True)
+    assert everything == newest(ended, team, shop, brief)
+    pages, after = [], None
+    while page := await listed(ended=True, after=after, limit=1):
+        pages += page
+        after = (page[-1].created_at, page[-1].id)
+    assert pages == everything
+    assert await registry.people.grant(first.id) == ended

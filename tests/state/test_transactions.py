@@ -30,6 +30,11 @@ METHODS: dict[str, Callable[[StateStore], Awaitable[object]]] = {
     "revoke": lambda store: store.revoke(serial="a1"),
     "credentials": lambda store: store.credentials(),
     "holds": lambda store: store.retentions.holds(),
+    "access": lambda store: store.people.access(),
+    "add_group": lambda store: store.people.add_group("dev", by="ann"),
+    "grants": lambda store: store.people.grants(),
+    "apply": lambda store: store.people.apply([], version=1),
+    "tokens": lambda store: store.tokens.list(),
 }
 
 
