@@ -12,7 +12,7 @@ kept whole in `raw` (base64 by field name), so nothing is lost and nothing break
 import base64
 import os
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -162,7 +162,8 @@ class SystemEvent(msgspec.Struct, omit_defaults=True, tag_field="kind", tag="Sys
     source_ips: tuple[str, ...] = ()
     target: str = ""
     outcome: str = "ok"
-    detail: dict[str, str | int | bool | list[str]] = {}
+    detail: dict[str, Any] = {}
+    """Texts, numbers and lists; `before` and `after` of a change are the thing as the API shows it."""
 
 
 _encode = msgspec.json.Encoder().encode

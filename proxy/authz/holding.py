@@ -145,14 +145,22 @@ def check_places(
             _check_gift(access, caller, role, scope, now)
 
 
-def _check_gift(access: Access, caller: Caller, role: Role, scope: Scope, now: float) -> None:
-    """Refuse to give, in a scope, what the caller does not hold there."""
-    require(access, caller, Permission.MANAGE_GRANTS, now, scope)
+def check_everything(access: Access, caller: Caller, role: Role, scope: Scope, now: float) -> None:
+    """Refuse to give away, in a scope, what the caller does not hold there: DeniedError.
+
+    For what is worth all that somebody was granted, such as a credential in their name.
+    """
     for permission in sorted(given(role, scope) - EVERYBODY - KUBERNETES):
         if not holds(access, caller, permission, now, scope):
             raise _more(caller, role, scope, f"the permission {permission}")
     if reaches_clusters(role) or role.kubernetes_groups:
         _check_clusters(access, caller, role, scope, now)
+
+
+def _check_gift(access: Access, caller: Caller, role: Role, scope: Scope, now: float) -> None:
+    """Refuse to grant, in a scope, what the caller does not hold there."""
+    require(access, caller, Permission.MANAGE_GRANTS, now, scope)
+    check_everything(access, caller, role, scope, now)
 
 
 def _check_clusters(access: Access, caller: Caller, role: Role, scope: Scope, now: float) -> None:

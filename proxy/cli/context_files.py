@@ -1,11 +1,13 @@
-"""`kubewitness context issue` and `add`: a second administrator, on a machine of their own.
+"""`kubewitness context issue` and `add`: somebody else at the control plane, from their own machine.
 
-What an administrator gets is a context file: the server, whom to trust, and a key made here. It
-holds what it takes to administer, so it is written readable by its owner only and not shown.
+What they get is a context file: the server, whom to trust, and a key made here. It says who they
+are; what they may do their grants say, and `--role` makes the first. It is written readable by its
+owner only and not shown.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import quote
 
 import typer
 
@@ -16,16 +18,32 @@ from proxy.cli.output import say, to_yaml, visible, write
 from proxy.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
 from proxy.files import replace_private
 
+if TYPE_CHECKING:
+    from proxy.cli.client import Client
+
 _FIELDS: Final = ("server", "ca-data", "client-certificate-data", "client-key-data")
 
 
 def issue(
     user: Annotated[
-        str, typer.Argument(metavar="USER", help="Who will administer: the name on record.")
+        str, typer.Argument(metavar="USER", help="Who will use it: the name on record.")
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="File to write, readable by you only.")
     ],
+    role: Annotated[
+        str,
+        typer.Option(
+            help="Grant them this role first, registering them if need be: admin, auditor, …",
+            show_default=False,
+        ),
+    ] = "",
+    project: Annotated[
+        str, typer.Option(help="Where the role holds; default: the whole organization.")
+    ] = "",
+    cluster: Annotated[
+        str, typer.Option(help="Where the role holds; default: the whole organization.")
+    ] = "",
     ttl: Annotated[
         str, typer.Option(help="How long it works, such as 30d; default: the server's.")
     ] = "",
@@ -39,7 +57,7 @@ def issue(
     data_dir: DataDirOption = None,
     via: ViaOption = None,
 ) -> None:
-    """Issue a context for another administrator."""
+    """Issue a context for somebody else: an administrator, an auditor, whatever they are granted."""
     from proxy.cli.issuing import obtain
     from proxy.pki.kubeconfig import base64_text
 
@@ -50,6 +68,11 @@ def issue(
         )
     client = connect(data_dir, via)
     address = join(*split(server)) if server else client.server.address
+    scope = _scope(role, project, cluster)
+    if role:
+        _grant(client, user, role, scope)
+    else:
+        _require_something(client, user)
     issued, key = obtain(client, "/credentials", {"user": user, "usage": "admin", "ttl": ttl})
     values = (
         f"https://{address}",
@@ -76,6 +99,52 @@ def issue(
         say(
             f"Warning: {address} is reached from this machine only. For another one, issue it with "
             "--server HOST:PORT, a name in `tls.names` that `control` listens on."
+        )
+
+
+def _scope(role: str, project: str, cluster: str) -> dict[str, str]:
+    if (project or cluster) and not role:
+        raise InvalidInputError("--project and --cluster say where a --role holds.")
+    if project and cluster:
+        raise InvalidInputError("Give --project or --cluster, not both.")
+    if project:
+        return {"kind": "project", "project": project}
+    return {"kind": "cluster", "cluster": cluster} if cluster else {"kind": "organization"}
+
+
+def _grant(client: "Client", user: str, role: str, scope: dict[str, str]) -> None:
+    """Let `user` have a role, unless they have it; whoever is not registered is registered."""
+    try:
+        client.get(f"/users/{quote(user, safe='')}")
+    except NotFoundError:
+        client.post("/users", {"name": user, "reason": "context issue"})
+        say(f"Registered {visible(user)}.")
+    held = client.get("/grants", {"user": user, "role": role})["items"]
+    if any(item["scope"] == scope for item in held):
+        return
+    client.post(
+        "/grants",
+        {
+            "subject": {"kind": "user", "name": user},
+            "role": role,
+            "scope": scope,
+            "reason": "context issue",
+        },
+    )
+    say(f"Granted {visible(role)} to {visible(user)}.")
+
+
+def _require_something(client: "Client", user: str) -> None:
+    """Refuse a context that would be good for nothing."""
+    try:
+        groups = client.get(f"/users/{quote(user, safe='')}")["groups"]
+    except NotFoundError:
+        groups = []
+    asked = [{"user": user}, *({"group": group} for group in groups)]
+    if not any(client.get("/grants", {**query, "limit": 1})["items"] for query in asked):
+        raise InvalidInputError(
+            f"{user} was granted nothing, so the context would be of no use.",
+            hint="Add --role admin (or auditor, …), or `kubewitness grant add` first.",
         )
 
 
@@ -113,6 +182,8 @@ def add(
 def register(app: typer.Typer) -> None:
     """Add the commands to `kubewitness context`."""
     app.command(
-        epilog="Example:  kubewitness context issue ann --ttl 30d -o ann.context.yaml",
+        epilog="Examples:\n\n"
+        "  kubewitness context issue ann --role admin --ttl 30d -o ann.context.yaml\n\n"
+        "  kubewitness context issue eve --role auditor --project shop -o eve.context.yaml",
     )(issue)
     app.command(epilog="Example:  kubewitness context add ann.context.yaml --use")(add)

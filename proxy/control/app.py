@@ -5,8 +5,9 @@ from typing import Final
 
 from aiohttp import web
 
-from proxy.control.dispatch import BODY_LIMIT, endpoint
+from proxy.control.dispatch import endpoint
 from proxy.control.problems import problem_of_http, response
+from proxy.control.reading import BODY_LIMIT
 from proxy.control.routes import ROUTES
 from proxy.control.services import Services
 

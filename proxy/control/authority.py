@@ -13,6 +13,7 @@ from proxy.errors import UnavailableError
 from proxy.pki.authorities import Authorities
 from proxy.pki.authority import pem
 from proxy.pki.keys import fingerprint, key_pem
+from proxy.state.permission import Permission
 
 _LOOK = 0.05
 _LOOKS = 100
@@ -40,6 +41,7 @@ class Authority(msgspec.Struct, frozen=True, rename="camel"):
 
 async def look(act: Act) -> Authority:
     """The authorities as they are now."""
+    act.require(Permission.LOOK_AT_AUTHORITY)
     return _described(act.services.authorities())
 
 
@@ -49,6 +51,7 @@ async def rotate(act: Act) -> Authority:
     The listeners, also those of other replicas, follow within a few seconds; the server's
     certificate is signed by the new one only when every kubeconfig in use knows it.
     """
+    act.require(Permission.ROTATE_AUTHORITY)
     services = act.services
     if services.store.shared:
         authorities = await _shared(services)

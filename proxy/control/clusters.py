@@ -9,8 +9,11 @@ from typing import Annotated
 import msgspec
 
 from proxy.clock import rfc3339
-from proxy.control.route import About, Act, Detail, Route
-from proxy.errors import InvalidInputError
+from proxy.control.fields import Limit, PagedQuery, ReasonQuery, page
+from proxy.control.route import About, Act, Detail, Route, about_name
+from proxy.control.seeing import seen_clusters
+from proxy.errors import InvalidInputError, NotFoundError
+from proxy.state.permission import Permission
 from proxy.state.repository import check_cluster_name
 from proxy.state.snapshot import ClusterRecord
 
@@ -40,6 +43,14 @@ class ClusterList(msgspec.Struct, frozen=True):
     """Clusters by name."""
 
     items: tuple[ClusterItem, ...]
+    next: str = ""
+    """Cursor of the next page; empty at the end."""
+
+
+class ClusterQuery(PagedQuery, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which page of the clusters."""
+
+    limit: Limit = 1000
 
 
 class ClusterCheck(msgspec.Struct, frozen=True):
@@ -52,12 +63,16 @@ class ClusterCheck(msgspec.Struct, frozen=True):
 
 
 async def list_clusters(act: Act) -> ClusterList:
-    """Every registered cluster."""
-    return ClusterList(tuple(_item(record) for record in await act.services.store.clusters()))
+    """The registered clusters that the caller may see, whole or some of their namespaces."""
+    seen = seen_clusters(act, Permission.LOOK_AT_CLUSTERS)
+    found = [record for record in await act.services.store.clusters() if record.name in seen]
+    shown, following = page(found, lambda record: (record.name,), act.query_as(ClusterQuery))
+    return ClusterList(tuple(_item(record) for record in shown), following)
 
 
 async def add(act: Act) -> ClusterItem:
     """Connect, look what our account may do there, and register."""
+    act.require(Permission.MANAGE_CLUSTERS)
     wanted, services = act.body_as(AddRequest), act.services
     check_cluster_name(wanted.name)
     if wanted.in_cluster == bool(wanted.kubeconfig):
@@ -71,26 +86,39 @@ async def add(act: Act) -> ClusterItem:
         in_cluster=wanted.in_cluster,
         note=seen.note,
     )
-    act.detail.update({"id": record.id, "server": record.server, "note": record.note})
     await services.watcher.refresh()
+    act.changed(None, _item(record))
     return _item(record)
 
 
 async def remove(act: Act) -> None:
     """Forget a cluster and our credential there; calls to it are refused from then on."""
-    record = await act.services.store.remove_cluster(act.param("name"))
-    act.detail.update({"id": record.id, "server": record.server})
+    name = _seen(act)
+    act.require(Permission.MANAGE_CLUSTERS)
+    record = await act.services.store.remove_cluster(name, by=act.user)
+    act.changed(_item(record), None)
     await act.services.watcher.refresh()
 
 
 async def check(act: Act) -> ClusterCheck:
     """Connect now and look what our account may do."""
     store = act.services.store
-    record = await store.cluster(act.param("name"))
+    record = await store.cluster(_seen(act))
     seen = await act.services.clusters.check(record)
     await store.set_cluster_note(record.name, seen.note)
     act.detail["note"] = seen.note
     return ClusterCheck(record.name, seen.server, seen.version, seen.note)
+
+
+def _seen(act: Act) -> str:
+    """The name in the path, if the caller gets to see that cluster: NotFoundError."""
+    name = act.param("name")
+    if name not in seen_clusters(act, Permission.LOOK_AT_CLUSTERS):
+        raise NotFoundError(
+            f"There is no cluster {name!r}.",
+            hint="`kubewitness cluster list` shows those there are.",
+        )
+    return name
 
 
 def _item(record: ClusterRecord) -> ClusterItem:
@@ -110,22 +138,21 @@ def _about_add(act: Act) -> About:
     return About(wanted.name, detail)
 
 
-def _about_named(act: Act) -> About:
-    return About(act.param("name"))
-
-
 ROUTES = (
-    Route("GET", "/clusters", "listClusters", "List clusters.", list_clusters, response=ClusterList),
+    Route(
+        "GET", "/clusters", "listClusters", "List clusters.", list_clusters,
+        query=ClusterQuery, response=ClusterList,
+    ),
     Route(
         "POST", "/clusters", "addCluster", "Add a cluster.", add,
         action="cluster.add", about=_about_add, body=AddRequest, response=ClusterItem, status=201,
     ),
     Route(
         "DELETE", "/clusters/{name}", "removeCluster", "Remove a cluster.", remove,
-        action="cluster.remove", about=_about_named, status=204,
+        action="cluster.remove", about=about_name, query=ReasonQuery, status=204,
     ),
     Route(
         "POST", "/clusters/{name}/check", "checkCluster", "Look at a cluster now.", check,
-        action="cluster.check", about=_about_named, response=ClusterCheck,
+        action="cluster.check", about=about_name, response=ClusterCheck,
     ),
 )  # fmt: skip

@@ -9,19 +9,25 @@ from typing import Annotated, Final
 import msgspec
 
 from proxy.clock import rfc3339
+from proxy.control.fields import Name, Names, Reason, Text
+from proxy.control.issuing import (
+    ALL,
+    check_issue,
+    check_revoke,
+    reachable_clusters,
+    seen_credentials,
+)
 from proxy.control.route import About, Act, Detail, Route
-from proxy.errors import DeniedError, InvalidInputError
+from proxy.control.seeing import all_of_it, seen_clusters
+from proxy.errors import DeniedError, NotFoundError
 from proxy.pki.authority import Issued
 from proxy.pki.ttl import parse_ttl
+from proxy.state.permission import Permission
 from proxy.state.snapshot import Credential, Usage
 
 RENEWED_TTL: Final = 3600
 """Seconds a renewed certificate lives when the plugin does not ask for less."""
-_ALL: Final = "*"
 
-Text = Annotated[str, msgspec.Meta(max_length=512)]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-Names = Annotated[tuple[Name, ...], msgspec.Meta(max_length=200)]
 CSR = Annotated[str, msgspec.Meta(min_length=1, max_length=65536)]
 
 
@@ -32,11 +38,14 @@ class IssueRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_f
     csr: CSR
     """PKCS #10 in PEM; only its key is used."""
     groups: Names = ()
+    """Of somebody who is not registered; a registered user's are the registry's."""
     clusters: Names = ()
-    """Clusters it may reach; `*` means all, now and later."""
+    """Clusters it may reach; `*` means all, now and later. Left out for a registered user: wherever
+    their grants reach."""
     ttl: Text = ""
     """Such as `8h`; empty means the server's default."""
     usage: Usage = Usage.KUBECTL
+    reason: Reason = ""
 
 
 class RenewRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -49,14 +58,14 @@ class RenewRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_f
 class RevokeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why a credential is revoked."""
 
-    reason: Text = ""
+    reason: Reason = ""
 
 
 class RevokeUserRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whose credentials are all revoked, and why."""
 
     user: Name
-    reason: Text = ""
+    reason: Reason = ""
 
 
 class IssuedCredential(msgspec.Struct, frozen=True, rename="camel"):
@@ -113,7 +122,7 @@ class CredentialQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def list_credentials(act: Act) -> CredentialList:
-    """Every credential that matches."""
+    """The caller's own credentials, and those of users in their reach."""
     query = act.query_as(CredentialQuery)
     found = await act.services.store.credentials(
         serial=query.serial.lower() or None,
@@ -121,42 +130,39 @@ async def list_credentials(act: Act) -> CredentialList:
         ended=query.all or bool(query.serial),
         limit=query.limit,
     )
-    now = act.services.clock.now()
-    return CredentialList(tuple(item_of(credential, now) for credential in found))
+    now, seen = act.services.clock.now(), seen_credentials(act)
+    return CredentialList(
+        tuple(_shown(act, credential, now) for credential in found if seen(credential))
+    )
 
 
 async def issue(act: Act) -> IssuedCredential:
     """Make a certificate and remember it."""
     wanted = act.body_as(IssueRequest)
-    if wanted.usage is Usage.ADMIN and wanted.clusters:
-        raise InvalidInputError("A credential for the control plane reaches no clusters.")
-    if wanted.usage is not Usage.ADMIN and not wanted.clusters:
-        raise InvalidInputError(
-            "The credential would reach no cluster.", hint="Name one, or `*` for all."
-        )
-    if _ALL in wanted.clusters and not act.services.watcher.current.clusters:
-        raise InvalidInputError(
-            "There is no cluster yet.", hint="Add one with `cluster add` first."
-        )
+    groups, clusters = check_issue(act, wanted.user, wanted.groups, wanted.clusters, wanted.usage)
     ttl = parse_ttl(wanted.ttl or act.services.settings.credentials.default_ttl)
     issued = act.services.authorities().issue(
-        wanted.csr.encode(), user=wanted.user, groups=wanted.groups, ttl=ttl
+        wanted.csr.encode(), user=wanted.user, groups=groups, ttl=ttl
     )
-    clusters = tuple(dict.fromkeys(wanted.clusters))
+    act.detail["groups"], act.detail["clusters"] = list(groups), list(clusters)
     return await _record(act, issued, clusters, wanted.usage)
 
 
 async def renew(act: Act) -> IssuedCredential:
     """A short-lived certificate with the identity of the caller's own credential."""
     wanted, own = act.body_as(RenewRequest), act.credential
+    if own is None:
+        raise DeniedError("Only a credential renews itself.")
+    user = act.access.users.get(own.user)
+    groups = own.groups if user is None else user.groups
     ttl = min(parse_ttl(wanted.ttl), RENEWED_TTL) if wanted.ttl else RENEWED_TTL
     left = own.not_after - act.services.clock.now()
     issued = act.services.authorities().issue(
-        wanted.csr.encode(), user=own.user, groups=own.groups, ttl=min(ttl, left)
+        wanted.csr.encode(), user=own.user, groups=groups, ttl=min(ttl, left)
     )
     known = act.services.watcher.current
     # What is issued now would reach a cluster that has taken over a name since our own was issued.
-    clusters = tuple(name for name in own.clusters if name == _ALL or known.reaches(own, name))
+    clusters = tuple(name for name in own.clusters if name == ALL or known.reaches(own, name))
     made = await _record(act, issued, clusters, Usage.KUBECTL)
     # `_record` has read the state anew. Either our own revocation is in it, or it came later and
     # whoever revoked us finds the credential just made.
@@ -181,13 +187,13 @@ async def _record(
             issued_at=services.clock.now(),
             not_after=issued.not_after,
             fingerprint=issued.fingerprint,
-            issued_by=_issuer(act.credential),
+            issued_by=_issued_by(act),
         )
     )
     act.detail.update({"serial": issued.serial, "notAfter": rfc3339(issued.not_after)})
     # So that the very next call with it is known here; other processes follow within their tick.
     snapshot = await services.watcher.refresh()
-    reachable = snapshot.clusters if _ALL in clusters else clusters
+    reachable = reachable_clusters(snapshot, issued.user, issued.groups, clusters, services.clock)
     return IssuedCredential(
         serial=issued.serial,
         user=issued.user,
@@ -199,7 +205,7 @@ async def _record(
         certificate=issued.pem.decode(),
         authority=services.authorities().bundle_pem().decode(),
         server=services.advertised(),
-        reachable=tuple(sorted(reachable)),
+        reachable=reachable,
     )
 
 
@@ -208,6 +214,13 @@ async def revoke(act: Act) -> CredentialList:
     reason = act.body_as(RevokeRequest).reason
     serial = act.param("serial").lower().lstrip("0")
     store = act.services.store
+    known = await store.credentials(serial=serial, ended=True)
+    if not known or not seen_credentials(act)(known[0]):
+        raise NotFoundError(
+            f"No credential has the serial {serial!r}.",
+            hint="`kubewitness kubeconfig list` shows those there are.",
+        )
+    check_revoke(act, known[0].user)
     revoked = await store.revoke(serial=serial, reason=reason)
     for item in await _renewed_with(act, serial):
         revoked += await store.revoke(serial=item.serial, reason=reason)
@@ -228,6 +241,14 @@ async def _renewed_with(act: Act, serial: str) -> list[Credential]:
     ]
 
 
+def _issued_by(act: Act) -> str:
+    """How the caller stands in `issued_by`: never as the machine itself does."""
+    token = act.known.token
+    if act.credential is None and token is not None:
+        return f"{act.user} (token {token.id})"
+    return _issuer(act.credential) if act.credential is not None else f"{act.user} ()"
+
+
 def _issuer(credential: Credential) -> str:
     """How a credential stands in `issued_by` of those it made."""
     return f"{credential.user} ({credential.serial})"
@@ -236,6 +257,7 @@ def _issuer(credential: Credential) -> str:
 async def revoke_user(act: Act) -> CredentialList:
     """Revoke all that a user has, of every usage."""
     wanted = act.body_as(RevokeUserRequest)
+    check_revoke(act, wanted.user)
     revoked = await act.services.store.revoke(user=wanted.user, reason=wanted.reason)
     return await _revoked(act, revoked)
 
@@ -246,6 +268,16 @@ async def _revoked(act: Act, revoked: list[Credential]) -> CredentialList:
     act.detail["revoked"] = [item.serial for item in revoked]
     now = act.services.clock.now()
     return CredentialList(tuple(item_of(item, now) for item in revoked))
+
+
+def _shown(act: Act, credential: Credential, now: float) -> CredentialItem:
+    """`credential` without names of clusters that the caller does not get to see."""
+    item = item_of(credential, now)
+    if credential.user == act.user or all_of_it(act, Permission.LOOK_AT_CREDENTIALS):
+        return item
+    seen = seen_clusters(act, Permission.LOOK_AT_CREDENTIALS)
+    clusters = tuple(name for name in item.clusters if name == ALL or name in seen)
+    return msgspec.structs.replace(item, clusters=clusters)
 
 
 def item_of(credential: Credential, now: float) -> CredentialItem:
@@ -274,11 +306,11 @@ def _about_issue(act: Act) -> About:
         "ttl": wanted.ttl,
         "usage": wanted.usage.value,
     }
-    return About(wanted.user, detail)
+    return About(wanted.user, detail | ({"reason": wanted.reason} if wanted.reason else {}))
 
 
 def _about_renew(act: Act) -> About:
-    return About(act.credential.user, {"ttl": act.body_as(RenewRequest).ttl})
+    return About(act.user, {"ttl": act.body_as(RenewRequest).ttl})
 
 
 def _about_revoke(act: Act) -> About:

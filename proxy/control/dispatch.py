@@ -1,7 +1,8 @@
 """From a request to an act: the one way every route is entered.
 
-1. Authenticate: the client certificate of the connection, in the usage the route accepts.
-2. Authorise: `proxy.control.permissions`, the only place that decides.
+1. Authenticate: the client certificate of the connection, or an API token (`admitting`).
+2. Authorise: the caller's grants give what the route needs, somewhere (`permissions`). Where, the
+   handler asks: it shows and changes nothing outside that.
 3. Validate: query and body against the route's types; nothing unknown is accepted.
 4. Record the intent, durable, before anything is done or shown.
 5. Do it.
@@ -21,27 +22,21 @@ import structlog
 from aiohttp import web
 
 from proxy.audit.event import SystemEvent, body, new_id
-from proxy.authn.authenticate import Reason, Unauthenticated, authenticate
-from proxy.authn.certificate import CertificateIdentity, identify
 from proxy.clock import rfc3339
 from proxy.control import permissions
-from proxy.control.problems import (
-    TooLargeError,
-    UnauthenticatedError,
-    WrongMediaTypeError,
-    problem_of,
-    response,
-)
-from proxy.control.route import JSON, STREAM, About, Act, Route
+from proxy.control.admitting import admit, claimed
+from proxy.control.caller import Known
+from proxy.control.problems import problem_of, response
+from proxy.control.reading import read_body, read_query
+from proxy.control.route import STREAM, About, Act, Detail, Route, Versioned
 from proxy.control.services import Services
-from proxy.errors import DeniedError, InvalidInputError, KubewitnessError, UnavailableError
-from proxy.state.snapshot import Credential, Usage
+from proxy.errors import DeniedError, KubewitnessError, UnavailableError
 from proxy.tasks import spawn
 
-BODY_LIMIT: Final = 1024 * 1024
-"""Bytes of the largest body; a kubeconfig with embedded certificates is a tenth of it."""
 _TEXT_LIMIT: Final = 8192
 """Characters of a client's text that a system event keeps: all of a query, which aiohttp bounds."""
+_VIA: Final = (("kubewitness/", "cli"), ("Mozilla/", "dashboard"))
+"""Beginnings of user agents, and what each is called on record; everything else is `api`."""
 _log = structlog.get_logger(__name__)
 
 
@@ -66,42 +61,55 @@ def endpoint(
 async def _enter(
     route: Route, services: Services, request: web.Request, audit_id: str
 ) -> web.StreamResponse:
-    credential = await _admitted(route, services, request, audit_id)
-    act = Act(audit_id, services, request, credential, request.remote or "")
-    act = replace(act, query=_query(route, request), body=await _body(route, request))
+    known = await _admitted(route, services, request, audit_id)
+    act = Act(audit_id, services, request, known, request.remote or "")
+    act = replace(act, query=read_query(route, request), body=await read_body(route, request))
     result = await (_recorded(route, act) if route.action else route.handler(act))
     if isinstance(result, web.StreamResponse):
         return result
     return _answer(route, result)
 
 
-async def _admitted(
-    route: Route, services: Services, request: web.Request, audit_id: str
-) -> Credential:
+async def _admitted(route: Route, services: Services, request: web.Request, audit_id: str) -> Known:
     """Authenticate and authorise; a refusal is recorded before it is raised."""
-    actor = ""
     try:
-        certificate = _certificate(request)
-        actor = certificate.user
-        usage = permissions.usage_of(route.method, route.full_path)
-        credential = _authenticated(certificate, services, usage)
-        permissions.check(credential.user, credential.usage, route.method, route.full_path)
+        known = _allowed(route, services, request)
+        if route.method != "GET":
+            # Before anything is changed we see what other replicas have changed: a right that was
+            # taken away a moment ago, and the version that the caller has read.
+            await services.watcher.refresh()
+            known = _allowed(route, services, request)
         _check_origin(request)
     except DeniedError as error:
         services.metrics.refusals.labels("control-denied").inc()
-        event = SystemEvent(
-            event_id=audit_id,
-            stage_timestamp=rfc3339(services.clock.now()),
-            action=route.action or route.operation,
-            actor=actor,
-            source_ips=(request.remote or "",),
-            target=_clean(request.path),
-            outcome=_clean(f"denied: {error.message}"),
-            detail={"agent": _clean(request.headers.get("User-Agent", ""))},
-        )
-        await services.journal.append(body(event))
+        await services.journal.append(body(_denial(route, services, request, audit_id, error)))
         raise
-    return credential
+    return known
+
+
+def _allowed(route: Route, services: Services, request: web.Request) -> Known:
+    snapshot, now = services.watcher.current, services.clock.now()
+    usage = permissions.usage_of(route.method, route.full_path)
+    known = admit(request, snapshot, now, usage)
+    permissions.check(known, snapshot.access, now, route.method, route.full_path)
+    return known
+
+
+def _denial(
+    route: Route, services: Services, request: web.Request, audit_id: str, error: DeniedError
+) -> SystemEvent:
+    user, token = claimed(request)
+    detail = _through(request) | ({"token": token} if token else {})
+    return SystemEvent(
+        event_id=audit_id,
+        stage_timestamp=rfc3339(services.clock.now()),
+        action=route.action or route.operation,
+        actor=user,
+        source_ips=(request.remote or "",),
+        target=_clean(request.path),
+        outcome=_clean(f"denied: {error.message}"),
+        detail=detail,
+    )
 
 
 def _check_origin(request: web.Request) -> None:
@@ -110,31 +118,11 @@ def _check_origin(request: web.Request) -> None:
         raise DeniedError("The request comes from another site.", hint="Use the API directly.")
 
 
-def _certificate(request: web.Request) -> CertificateIdentity:
-    transport = request.transport
-    tls = transport.get_extra_info("ssl_object") if transport is not None else None
-    der = tls.getpeercert(binary_form=True) if tls is not None else None
-    if not der:
-        raise UnauthenticatedError(
-            "The connection has no client certificate.",
-            hint="Use the `kubewitness` command with an admin credential.",
-        )
-    return identify(der)
-
-
-def _authenticated(
-    certificate: CertificateIdentity, services: Services, usage: Usage
-) -> Credential:
-    snapshot, now = services.watcher.current, services.clock.now()
-    try:
-        return authenticate(certificate, snapshot, now, usage).credential
-    except Unauthenticated as error:
-        if error.reason is Reason.WRONG_USAGE:
-            # We know who it is; it is just not for this: 403, not 401.
-            raise DeniedError(
-                error.message, hint=f"This route takes a credential for `{usage}`."
-            ) from error
-        raise
+def _through(request: web.Request) -> Detail:
+    """By which program a request came. It says so itself, and may say anything."""
+    agent = _clean(request.headers.get("User-Agent", ""))
+    via = next((word for begin, word in _VIA if agent.startswith(begin)), "api")
+    return {"agent": agent, "via": via}
 
 
 async def _recorded(route: Route, act: Act) -> Any:  # noqa: ANN401  # what the route's handler returns
@@ -182,15 +170,18 @@ async def _failure(route: Route, act: Act, about: About, error: Exception) -> Ex
 
 
 async def _event(route: Route, act: Act, about: About, outcome: str) -> None:
-    agent = act.request.headers.get("User-Agent", "")
-    detail = {"credential": act.credential.serial, "agent": _clean(agent)} | {
+    detail = _through(act.request) | {
         key: _clean(value) if isinstance(value, str) else value for key, value in act.detail.items()
     }
+    if act.credential is not None:
+        detail["credential"] = act.credential.serial
+    if act.known.token is not None:
+        detail["token"] = act.known.token.id
     event = SystemEvent(
         event_id=act.id,
         stage_timestamp=rfc3339(act.services.clock.now()),
         action=route.action,
-        actor=act.credential.user,
+        actor=act.user,
         source_ips=(act.source,),
         target=_clean(about.target),
         outcome=_clean(outcome),
@@ -205,61 +196,17 @@ def _clean(text: str) -> str:
     return whole if len(whole) <= _TEXT_LIMIT else whole[:_TEXT_LIMIT] + "…"
 
 
-def _query(route: Route, request: web.Request) -> msgspec.Struct:
-    lists = {
-        field.encode_name
-        for field in msgspec.structs.fields(route.query)
-        if msgspec.json.schema(field.type).get("type") == "array"
-    }
-    given: dict[str, Any] = {}
-    for name in request.query:
-        values = request.query.getall(name)
-        if name in lists:
-            given[name] = values
-        elif len(values) > 1:
-            raise InvalidInputError(f"Query parameter {name!r} is given {len(values)} times.")
-        else:
-            given[name] = values[0]
-    try:
-        return msgspec.convert(given, route.query, strict=False)
-    except msgspec.ValidationError as error:
-        raise InvalidInputError(
-            f"Query of {route.method} {route.full_path}: {error}.",
-            hint="GET /api/v1/openapi.json describes the parameters.",
-        ) from error
-
-
-async def _body(route: Route, request: web.Request) -> msgspec.Struct | None:
-    if route.body is None:
-        if request.can_read_body:
-            raise InvalidInputError(f"{route.method} {route.full_path} takes no body.")
-        return None
-    if request.content_type != JSON:
-        # A page of another site can send other types without asking first (CORS).
-        raise WrongMediaTypeError(
-            f"The body of {route.method} {route.full_path} must have Content-Type {JSON}."
-        )
-    try:
-        content = await request.read()
-    except web.HTTPRequestEntityTooLarge as error:
-        raise TooLargeError(
-            f"The body of {route.method} {route.full_path} is over {BODY_LIMIT} bytes."
-        ) from error
-    try:
-        return msgspec.json.decode(content, type=route.body)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        # msgspec's messages name the place and the type, never the value.
-        raise InvalidInputError(
-            f"Body of {route.method} {route.full_path}: {error}.",
-            hint="GET /api/v1/openapi.json describes the body.",
-        ) from error
-
-
 def _answer(route: Route, result: Any) -> web.Response:  # noqa: ANN401  # typed by the route
     if result is None:
         return web.Response(status=route.status)
+    headers = {}
+    if isinstance(result, Versioned):
+        headers["ETag"] = f'"{result.version}"'
+        result = result.value
     content = result if isinstance(result, bytes) else msgspec.json.encode(result)
-    return web.Response(body=content, status=route.status, content_type=route.media)
+    return web.Response(
+        body=content, status=route.status, content_type=route.media, headers=headers
+    )
 
 
 def _refused(request: web.Request, error: Exception, audit_id: str) -> web.StreamResponse:

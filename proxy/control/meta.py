@@ -18,11 +18,16 @@ class Whoami(msgspec.Struct, frozen=True, rename="camel"):
 
     user: str
     groups: tuple[str, ...]
+    """Those that count: of a registered user, the registry's."""
     serial: str
+    """Of the certificate; empty when an API token alone says who they are."""
     usage: str
     not_after: str
+    """When what they logged in with ends."""
     source: str
     """Address of the caller's connection."""
+    token: str = ""
+    """Id of the API token."""
 
 
 async def version(act: Act) -> Version:
@@ -32,15 +37,17 @@ async def version(act: Act) -> Version:
 
 
 async def whoami(act: Act) -> Whoami:
-    """Who the certificate says the caller is."""
-    credential = act.credential
+    """Who the caller is, by certificate or token."""
+    credential, token = act.credential, act.known.token
+    ends = [item.not_after for item in (credential, token) if item is not None]
     return Whoami(
-        user=credential.user,
-        groups=credential.groups,
-        serial=credential.serial,
-        usage=credential.usage.value,
-        not_after=rfc3339(credential.not_after),
+        user=act.user,
+        groups=act.known.caller.groups,
+        serial="" if credential is None else credential.serial,
+        usage="" if credential is None else credential.usage.value,
+        not_after=rfc3339(min(ends)),
         source=act.source,
+        token="" if token is None else token.id,
     )
 
 

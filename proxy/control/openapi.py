@@ -15,6 +15,18 @@ from proxy.state.permission import Permission
 _REFERENCE: Final = "#/components/schemas/{name}"
 _PARAMETER: Final = re.compile(r"\{([a-z]+)\}")
 _COMMON_ERRORS: Final = (400, 401, 403, 404, 409, 413, 415, 500, 503)
+_IF_MATCH: Final = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "ETag of the thing as it was seen; 412 when it was changed since.",
+    "schema": {"type": "string", "maxLength": 256},
+}
+_ETAG: Final = {
+    "description": "Version of the thing: hand it back as `If-Match` to change what you have seen.",
+    "schema": {"type": "string", "pattern": '^"[0-9]+"$'},
+}
+_PATH_TEXT: Final = {"type": "string", "minLength": 1, "maxLength": 512}
 
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:
@@ -47,10 +59,17 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
                 "clientCertificate": {
                     "type": "mutualTLS",
                     "description": "A certificate issued by the proxy for the control plane.",
-                }
+                },
+                "apiToken": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "kwt_ID_SECRET",
+                    "description": "An API token of a registered user, as `POST /tokens` shows it once.",
+                },
             },
         },
-        "security": [{"clientCertificate": []}],
+        # Either is enough. With both, both must be of one user.
+        "security": [{"clientCertificate": []}, {"apiToken": []}],
     }
 
 
@@ -64,12 +83,15 @@ def _operation(
         "tags": [route.path.split("/")[1]],
         "description": _description(route, required),
         "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            {"name": name, "in": "path", "required": True, "schema": _PATH_TEXT}
             for name in _PARAMETER.findall(route.path)
         ]
-        + _query_parameters(route, of, components),
+        + _query_parameters(route, of, components)
+        + ([_IF_MATCH] if route.conditional else []),
         "responses": _responses(route, of),
     }
+    if required is Permission.RENEW:
+        operation["security"] = [{"clientCertificate": []}]
     if route.body is not None:
         content = {JSON: {"schema": of[id(route.body)]}}
         operation["requestBody"] = {"required": True, "content": content}
@@ -78,6 +100,8 @@ def _operation(
 
 def _description(route: Route, required: Permission | None) -> str:
     needs = f"Needs the permission `{required}`." if required else "Allowed to nobody."
+    if (route.method, route.full_path) in permissions.OWN:
+        needs += " Without it, it is about what is the caller's own."
     recorded = f" Recorded as `{route.action}`, before and after." if route.action else ""
     return needs + recorded
 
@@ -102,8 +126,10 @@ def _responses(route: Route, of: dict[int, dict[str, Any]]) -> dict[str, Any]:
         success["content"] = {route.media: {"schema": of[id(route.response)]}}
     elif route.status != 204:
         success["content"] = {route.media: {"schema": {"type": "string"}}}
+    if route.versioned:
+        success["headers"] = {"ETag": _ETAG}
     responses: dict[str, Any] = {str(route.status): success}
-    for status in _COMMON_ERRORS:
+    for status in sorted({*_COMMON_ERRORS, *([412] if route.conditional else [])}):
         responses[str(status)] = {
             "description": STATUSES[status],
             "content": {MEDIA_TYPE: {"schema": of[id(Problem)]}},

@@ -23,7 +23,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 
 class UnauthenticatedError(DeniedError):
-    """The connection shows no client certificate."""
+    """The request shows neither a client certificate nor an API token that counts."""
 
 
 class TooLargeError(InvalidInputError):

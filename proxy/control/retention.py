@@ -10,9 +10,10 @@ import msgspec
 
 from proxy.audit.moments import parse_moment
 from proxy.clock import rfc3339
-from proxy.control.credentials import Text
+from proxy.control.fields import Text
 from proxy.control.route import About, Act, Detail, Route
 from proxy.errors import DeniedError
+from proxy.state.permission import Permission
 from proxy.state.retention import APPROVERS, LegalHold, Retention
 
 _MICROS: Final = 1_000_000
@@ -102,15 +103,17 @@ class HoldList(msgspec.Struct, frozen=True):
 
 async def list_retentions(act: Act) -> RetentionList:
     """Every proposal."""
+    act.require(Permission.LOOK_AT_RETENTION)
     found = await act.services.store.retentions.list()
     return RetentionList(tuple(_retention(item) for item in found))
 
 
 async def propose(act: Act) -> RetentionItem:
     """Propose; nothing happens until enough different people approved."""
+    act.require(Permission.MANAGE_RETENTION)
     wanted = act.body_as(ProposeRequest)
     made = await act.services.store.retentions.propose(
-        wanted.older_than_days, by=act.credential.user, reason=wanted.reason
+        wanted.older_than_days, by=act.user, reason=wanted.reason
     )
     act.detail["id"] = made.id
     return _retention(made)
@@ -118,13 +121,15 @@ async def propose(act: Act) -> RetentionItem:
 
 async def approve(act: Act) -> RetentionItem:
     """Approve as the caller."""
-    found = await act.services.store.retentions.approve(act.param("id"), by=act.credential.user)
+    act.require(Permission.MANAGE_RETENTION)
+    found = await act.services.store.retentions.approve(act.param("id"), by=act.user)
     act.detail["approvedBy"] = list(found.approved_by)
     return _retention(found)
 
 
 async def begin(act: Act) -> RetentionItem:
     """Put on record that approved partitions are being removed now."""
+    act.require(Permission.MANAGE_RETENTION)
     found = await act.services.store.retentions.get(act.param("id"))
     if not found.approved:
         raise DeniedError(
@@ -137,22 +142,25 @@ async def begin(act: Act) -> RetentionItem:
 
 async def end(act: Act) -> None:
     """Put on record what was removed."""
+    act.require(Permission.MANAGE_RETENTION)
     await act.services.store.retentions.get(act.param("id"))
 
 
 async def list_holds(act: Act) -> HoldList:
     """Every hold."""
+    act.require(Permission.LOOK_AT_RETENTION)
     found = await act.services.store.retentions.holds()
     return HoldList(tuple(_hold(item) for item in found))
 
 
 async def place_hold(act: Act) -> HoldItem:
     """Keep every record of a span of time."""
+    act.require(Permission.MANAGE_RETENTION)
     wanted, now = act.body_as(HoldRequest), act.services.clock.now()
     made = await act.services.store.retentions.place_hold(
         since=parse_moment(wanted.since, now) if wanted.since else None,
         until=parse_moment(wanted.until, now) if wanted.until else None,
-        by=act.credential.user,
+        by=act.user,
         reason=wanted.reason,
     )
     act.detail["id"] = made.id
@@ -161,8 +169,9 @@ async def place_hold(act: Act) -> HoldItem:
 
 async def release_hold(act: Act) -> HoldItem:
     """End a hold that somebody else placed."""
+    act.require(Permission.MANAGE_RETENTION)
     found = await act.services.store.retentions.release_hold(
-        act.param("id"), by=act.credential.user, reason=act.body_as(ReleaseRequest).reason
+        act.param("id"), by=act.user, reason=act.body_as(ReleaseRequest).reason
     )
     return _hold(found)
 

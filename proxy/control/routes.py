@@ -2,7 +2,25 @@
 
 from typing import Any, Final
 
-from proxy.control import audit, authority, clusters, credentials, meta, openapi, retention, streams
+from proxy.control import (
+    audit,
+    authority,
+    clusters,
+    credentials,
+    effective,
+    explain,
+    grants,
+    groups,
+    meta,
+    openapi,
+    projects,
+    retention,
+    roles,
+    sessions,
+    streams,
+    tokens,
+    users,
+)
 from proxy.control.route import Act, Route
 
 _document: dict[str, Any] = {}
@@ -27,8 +45,17 @@ ROUTES: Final[tuple[Route, ...]] = (
         response=dict[str, Any],
     ),
     *clusters.ROUTES,
+    *users.ROUTES,
+    *groups.ROUTES,
+    *projects.ROUTES,
+    *roles.ROUTES,
+    *grants.ROUTES,
+    *explain.ROUTES,
     *credentials.ROUTES,
+    *tokens.ROUTES,
     *authority.ROUTES,
+    *effective.ROUTES,
+    *sessions.ROUTES,
     *audit.ROUTES,
     *streams.ROUTES,
     *retention.ROUTES,

@@ -125,16 +125,12 @@ async def _following(act: Act, subscription: Subscription) -> AsyncIterator[Row 
 
 def _over(act: Act) -> bool:
     """Whether the server closes, the reader left, or may not look any more."""
-    services = act.services
-    credential = services.watcher.current.credentials.get(act.credential.serial)
     transport = act.request.transport
     return (
-        services.closing.is_set()
+        act.services.closing.is_set()
         or transport is None
         or transport.is_closing()
-        or credential is None
-        or credential.revoked_at is not None
-        or credential.not_after <= services.clock.now()
+        or not act.still_known()
     )
 
 

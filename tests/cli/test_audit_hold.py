@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 from proxy.cli.client import Client
-from proxy.state.snapshot import Usage
 from tests.cli.conftest import Command
 from tests.control.plane import Plane
 
@@ -16,7 +15,7 @@ def test_place_list_release(plane: Plane, command: Command, tmp_path: Path) -> N
     assert (hold["since"], hold["placedBy"]) == ("2026-01-01T00:00:00.000000Z", "admin")
     own = command("audit", "hold", "release", hold["id"], "--reason", "closed")
     assert (own.code, "somebody else" in own.err) == (3, True)
-    Client(plane.credential("bob", Usage.ADMIN)).post(
+    Client(plane.granted("bob", "admin")).post(
         f"/legal-holds/{hold['id']}/release", {"reason": "closed"}
     )
     assert "bob" in command("audit", "hold", "list").out

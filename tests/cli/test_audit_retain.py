@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from proxy.cli.client import Client
-from proxy.state.snapshot import Usage
 from tests.cli.conftest import Command
 from tests.control.plane import Plane
 
@@ -22,7 +21,7 @@ def test_propose_approve_list(plane: Plane, command: Command) -> None:
     first = command("audit", "retain", "approve", identity)
     assert "One more person" in first.err
     assert command("audit", "retain", "approve", identity).code == 5
-    Client(plane.credential("bob", Usage.ADMIN)).post(f"/retentions/{identity}/approve")
+    Client(plane.granted("bob", "admin")).post(f"/retentions/{identity}/approve")
     assert "admin, bob" in command("audit", "retain", "list").out
 
 

@@ -14,7 +14,7 @@ def test_a_second_administrator(
     plane: Plane, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, mine = tmp_path / "ann.context.yaml", tmp_path / "home" / "config.yaml"
-    done = command("context", "issue", "ann", "--ttl", "2h", "-o", str(file))
+    done = command("context", "issue", "ann", "--role", "admin", "--ttl", "2h", "-o", str(file))
     assert (done.code, "for ann" in done.out) == (0, True)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     key = yaml.safe_load(file.read_text())["contexts"][0]["client-key-data"]
@@ -54,7 +54,7 @@ def test_an_address_of_this_machine_only_is_warned_about(
     warned: bool,
 ) -> None:
     file = tmp_path / "ann.yaml"
-    done = command("context", "issue", "ann", "-o", str(file), *given)
+    done = command("context", "issue", "ann", "--role", "admin", "-o", str(file), *given)
     assert done.code == 0, done.err
     found = yaml.safe_load(file.read_text())["contexts"][0]["server"]
     assert found == (server or found)
@@ -86,5 +86,34 @@ def test_nothing_is_issued_that_could_not_be_written(
 ) -> None:
     (tmp_path / "taken.yaml").touch()
     before = len(plane.client().get("/credentials")["items"])
-    assert command("context", "issue", "ann", "-o", str(tmp_path / where)).code == 2
+    assert (
+        command("context", "issue", "ann", "--role", "admin", "-o", str(tmp_path / where)).code == 2
+    )
     assert len(plane.client().get("/credentials")["items"]) == before
+
+
+def test_who_is_granted_nothing_gets_no_context(
+    plane: Plane, command: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "ann.yaml"
+    done = command("context", "issue", "ann", "-o", str(file))
+    assert (done.code, "--role admin" in done.err, file.exists()) == (2, True, False)
+    plane.granted("ann", "auditor")
+    assert command("context", "issue", "ann", "-o", str(file)).code == 0
+
+
+def test_a_role_is_granted_once_and_where_it_was_said(
+    plane: Plane, command: Command, tmp_path: Path
+) -> None:
+    client = plane.client()
+    client.post("/clusters", {"name": "prod", "inCluster": True})
+    client.post("/projects", {"name": "shop", "places": [{"cluster": "prod"}]})
+    given = ("--role", "auditor", "--project", "shop", "-o")
+    for name in ("one.yaml", "two.yaml"):
+        assert command("context", "issue", "eve", *given, str(tmp_path / name)).code == 0
+    [grant] = client.get("/grants", {"user": "eve"})["items"]
+    assert grant["scope"] == {"kind": "project", "project": "shop"}
+    both = ("--role", "auditor", "--project", "shop", "--cluster", "prod")
+    assert command("context", "issue", "eve", *both, "-o", str(tmp_path / "x")).code == 2
+    alone = command("context", "issue", "eve", "--project", "shop", "-o", str(tmp_path / "x"))
+    assert (alone.code, "--role" in alone.err) == (2, True)

@@ -43,6 +43,7 @@ from proxy.pki.server import server_certificate
 from proxy.runtime.admin import ensure_admin
 from proxy.runtime.web import WebListener, bind
 from proxy.settings import Settings
+from proxy.state.access import ORGANIZATION, Scope, SubjectKind, UserKind
 from proxy.state.database import sqlite_url
 from proxy.state.repository import StateStore
 from proxy.state.sealing import SecretBox
@@ -232,6 +233,21 @@ class Plane:
         )  # fmt: skip
         self.run(self._record(credential))
         return replace(self.admin(), certificate=issued.pem.decode(), key=key_pem(key).decode())
+
+    def granted(self, user: str, role: str, scope: Scope = ORGANIZATION) -> Server:
+        """A server reached with an admin credential of somebody who is granted a role."""
+        server = self.credential(user, Usage.ADMIN)
+        self.run(self._grant(user, role, scope))
+        return server
+
+    async def _grant(self, user: str, role: str, scope: Scope) -> None:
+        people = self.services.store.people
+        if user not in self.services.watcher.current.access.users:
+            await people.add_user(user, kind=UserKind.PERSON, by="test")
+        await people.add_grant(
+            subject_kind=SubjectKind.USER, subject=user, role=role, scope=scope, by="test"
+        )
+        await self.services.watcher.refresh()
 
     async def _record(self, credential: Credential) -> None:
         for name in credential.clusters:

@@ -42,7 +42,7 @@ def test_other_credentials_are_denied_by_name(shared: Plane, usage: Usage) -> No
 
 
 def test_a_revoked_admin_is_refused_at_the_next_request(plane: Plane) -> None:
-    other = plane.credential("carol", Usage.ADMIN)
+    other = plane.granted("carol", "admin")
     assert Client(other).get("/whoami")["user"] == "carol"
     plane.client().post("/credentials/revoke", {"user": "carol", "reason": "left"})
     with pytest.raises(DeniedError, match="was revoked"):
@@ -69,7 +69,7 @@ def test_an_act_is_recorded_before_and_after(plane: Plane) -> None:
         assert event["target"] == "prod"
         assert event["sourceIPs"] == ["127.0.0.1"]
         assert "hunter2" not in json.dumps(event)
-    assert outcome["detail"]["server"] == "https://cluster.example:6443"
+    assert outcome["detail"]["after"]["server"] == "https://cluster.example:6443"
 
 
 def test_a_failed_act_says_why_in_the_record(plane: Plane) -> None:

@@ -4,18 +4,17 @@ import pytest
 
 from proxy.cli.client import Client
 from proxy.errors import ConflictError, DeniedError, InvalidInputError, NotFoundError
-from proxy.state.snapshot import Usage
 from tests.control.plane import Plane
 
 
 @pytest.fixture
 def ann(plane: Plane) -> Client:
-    return Client(plane.credential("ann", Usage.ADMIN))
+    return Client(plane.granted("ann", "admin"))
 
 
 @pytest.fixture
 def bob(plane: Plane) -> Client:
-    return Client(plane.credential("bob", Usage.ADMIN))
+    return Client(plane.granted("bob", "admin"))
 
 
 def outcomes(plane: Plane, action: str) -> list[str]:

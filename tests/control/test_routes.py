@@ -9,7 +9,9 @@ KEYS = {(route.method, route.full_path) for route in ROUTES}
 
 UNRECORDED = {
     "getVersion", "whoAmI", "getAuthority", "getOpenAPI", "listClusters", "listCredentials",
-    "listRetentions", "listLegalHolds",
+    "listRetentions", "listLegalHolds", "listUsers", "getUser", "listGroups", "getGroup",
+    "listProjects", "getProject", "listRoles", "getRole", "listGrants", "getGrant", "listTokens",
+    "listSettings",
 }  # fmt: skip
 
 

@@ -11,7 +11,6 @@ import pytest
 from proxy.audit.event import User
 from proxy.cli.client import Client
 from proxy.errors import KubewitnessError, UnavailableError
-from proxy.state.snapshot import Usage
 from tests.control.plane import Plane
 
 
@@ -102,7 +101,7 @@ def test_tail_filters(plane: Plane) -> None:
 
 def test_a_revoked_reader_is_cut_off(plane: Plane) -> None:
     plane.call()
-    tail = Tail(Client(plane.credential("carol", Usage.ADMIN)))
+    tail = Tail(Client(plane.granted("carol", "admin")))
     tail.wait(1)
     plane.client().post("/credentials/revoke", {"user": "carol"})
     assert tail.ended()
