@@ -1,4 +1,4 @@
-"""Many values as one parameter of a statement."""
+"""Many numbers as one parameter of a statement."""
 
 import json
 from typing import Any
@@ -7,12 +7,9 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Dialect,
-    TableValuedAlias,
     Text,
     TypeDecorator,
     bindparam,
-    column,
-    func,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
@@ -55,14 +52,3 @@ def _is_any(element: among_numbers, compiler: SQLCompiler, **options: Any) -> st
 def among(number: ColumnElement[int], numbers: list[int]) -> ColumnElement[bool]:
     """Whether `number` is one of `numbers`, however many they are."""
     return among_numbers(number, bindparam(None, numbers, type_=_Numbers()))
-
-
-def listed(**lists: list[int] | list[str]) -> TableValuedAlias:
-    """Lists of one length as a table, a column each (PostgreSQL only)."""
-    kinds = {
-        name: Text if values and isinstance(values[0], str) else BigInteger
-        for name, values in lists.items()
-    }
-    given = [bindparam(None, values, type_=ARRAY(kinds[name])) for name, values in lists.items()]
-    columns = [column(name, kind) for name, kind in kinds.items()]
-    return func.unnest(*given).table_valued(*columns, name="listed").render_derived()

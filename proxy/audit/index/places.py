@@ -1,22 +1,34 @@
-"""Parts of an index as ways to narrow a statement: by a condition, or to single events by place.
+"""Asking a part of the index: what meets a condition, or single events whose places are known.
 
-A place is a writer and a sequence. Blocks and open calls tell many of them; the statement then
-must go to each by its key and not read whatever lies around.
+A place is a writer and a sequence. Blocks and open calls tell many of them; the statement must go
+to each by its key then, and not read whatever lies around.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Select, and_, or_, select, true
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    column,
+    func,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.util import ClauseAdapter
 
-from proxy.audit.index.numbers import among, listed
+from proxy.audit.index.numbers import among
 from proxy.audit.index.schema import events
 from proxy.audit.index.selects import Condition
-
-Narrow = Callable[[Select[Any]], Select[Any]]
-"""Makes a statement about events one about some of them."""
 
 
 class Place(NamedTuple):
@@ -28,73 +40,90 @@ class Place(NamedTuple):
     newest: int
 
 
-def only(where: Condition) -> Narrow:
-    """Those that meet a condition."""
-    return lambda chosen: chosen.where(where)
+class Part(NamedTuple):
+    """Some of the events."""
+
+    where: Condition | None
+    """What they meet; without it they are looked up one by one (PostgreSQL only)."""
+    places: Mapping[str, Any] = MappingProxyType({})
+    """Parameters of that look-up."""
 
 
-def at_places(places: Sequence[Place], *, partitioned: bool, timed: bool = False) -> Narrow:
-    """Those at these places, of which there is one at least.
+class Question:
+    """A statement about all events, to be put to one part of them after the other."""
+
+    def __init__(self, connection: AsyncConnection, chosen: Select[Any]) -> None:
+        self._connection = connection
+        self._chosen = chosen
+
+    async def of(self, part: Part) -> Sequence[Any]:
+        """Its rows for this part."""
+        if part.where is not None:
+            found = await self._connection.execute(self._chosen.where(part.where))
+        else:
+            found = await self._connection.execute(self._by_key, part.places)
+        rows: Sequence[Any] = found.all()
+        return rows
+
+    @cached_property
+    def _by_key(self) -> Select[Any]:
+        # Made once: it takes longer than a look-up.
+        adapted: Select[Any] = ClauseAdapter(_FOUND).traverse(self._chosen)
+        return adapted.select_from(_WANTED.join(_FOUND, true()))
+
+
+def at_places(places: Sequence[Place], *, partitioned: bool, timed: bool = False) -> Part:
+    """The events at these places, of which there is one at least.
 
     With `timed`, their times help in a table without partitions, too.
     """
-    return _each_by_key(places) if partitioned else only(_one_of(places, timed=timed))
-
-
-def _each_by_key(places: Sequence[Place]) -> Narrow:
-    """Look for each in the one or two partitions where it may be, not in all, by its key.
-
-    The subquery says so in a way that leaves the planner no choice. It knows nothing of a
-    partition that was filled just now, takes it for small, and reads it as a whole, once or even
-    for each place: with lists, with a join, and also with ways of joining forbidden.
-    """
-    column = events.c
-    wanted = listed(
-        writer=[one.writer for one in places],
-        seq=[one.seq for one in places],
-        oldest=[one.oldest for one in places],
-        newest=[one.newest for one in places],
-    )
-    found = (
-        select(events)
-        .where(
-            column.writer == wanted.c.writer.collate("C"),
-            column.seq == wanted.c.seq,
-            column.at.between(wanted.c.oldest, wanted.c.newest),
-            # Says nothing new, but spares the planner the partitions outside.
-            column.at.between(_oldest(places), _newest(places)),
-        )
-        .offset(0)  # a subquery with it is planned by itself
-        .lateral("found")
-    )
-    adapter = ClauseAdapter(found)
-
-    def narrow(chosen: Select[Any]) -> Select[Any]:
-        adapted: Select[Any] = adapter.traverse(chosen)
-        return adapted.select_from(wanted.join(found, true()))
-
-    return narrow
-
-
-def _one_of(places: Sequence[Place], *, timed: bool) -> Condition:
-    column = events.c
+    oldest = min(one.oldest for one in places)
+    newest = max(one.newest for one in places)
+    if partitioned:
+        lists = dict(zip(_LISTS, map(list, zip(*places, strict=True)), strict=True))
+        return Part(None, {**lists, _OLDEST: oldest, _NEWEST: newest})
     of_writer: defaultdict[str, list[int]] = defaultdict(list)
     for one in places:
         of_writer[one.writer].append(one.seq)
     either = or_(
         *(
-            and_(column.writer == writer, among(column.seq, seqs))
+            and_(events.c.writer == writer, among(events.c.seq, seqs))
             for writer, seqs in of_writer.items()
         )
     )
-    if not timed:
-        return either
-    return and_(either, column.at.between(_oldest(places), _newest(places)))
+    return Part(and_(either, events.c.at.between(oldest, newest)) if timed else either)
 
 
-def _oldest(places: Sequence[Place]) -> int:
-    return min(one.oldest for one in places)
-
-
-def _newest(places: Sequence[Place]) -> int:
-    return max(one.newest for one in places)
+_LISTS: Final = {f"place_{name}": name for name in Place._fields}
+"""Parameters, one list each; and the columns that they become."""
+_OLDEST: Final = "places_since"
+_NEWEST: Final = "places_until"
+_WANTED: Final = (
+    func.unnest(
+        *(
+            bindparam(parameter, type_=ARRAY(Text if name == "writer" else BigInteger))
+            for parameter, name in _LISTS.items()
+        )
+    )
+    .table_valued(
+        *(column(name, Text if name == "writer" else BigInteger) for name in Place._fields),
+        name="wanted",
+    )
+    .render_derived()
+)
+_FOUND: Final = (
+    # Each is looked for in the one or two partitions where it may be, not in all, by its key. The
+    # subquery says so in a way that leaves the planner no choice. It knows nothing of a partition
+    # that was filled just now, takes it for small, and reads it as a whole, once or even for each
+    # place: with lists, with a join, and also with ways of joining forbidden.
+    select(events)
+    .where(
+        events.c.writer == _WANTED.c.writer.collate("C"),
+        events.c.seq == _WANTED.c.seq,
+        events.c.at.between(_WANTED.c.oldest, _WANTED.c.newest),
+        # Says nothing new, but spares the planner the partitions outside.
+        events.c.at.between(bindparam(_OLDEST), bindparam(_NEWEST)),
+    )
+    .offset(0)  # a subquery with it is planned by itself
+    .lateral("found")
+)

@@ -6,7 +6,7 @@ What differs between them is how rows get in; each database has a module of its 
 import heapq
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import islice
@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from proxy.audit.event import WITHHELD
 from proxy.audit.index import selects
 from proxy.audit.index.counting import counted
-from proxy.audit.index.places import Narrow, only
+from proxy.audit.index.places import Part, Question
 from proxy.audit.index.query import Cursor, Filter, Within, visible
 from proxy.audit.index.rows import EVENT, Row
 from proxy.audit.index.schema import events
@@ -38,6 +38,8 @@ _ERRORS: Final = (
     OSError,
 )
 """Of SQLAlchemy, and of the drivers where they are asked directly."""
+
+Narrow = Callable[[Select[Any]], Select[Any]]
 
 
 class Reader:
@@ -61,11 +63,14 @@ class Reader:
         """See Index."""
         async with self._reading() as connection:
             paged = partial(selects.page, limit=limit + 1, cursor=cursor, oldest_first=oldest_first)
-            open_ones = paged(selects.still_open(given, *events.c))
-            chosen = [narrow(open_ones) for narrow in await open_parts(connection, given)]
+            open_ones = Question(connection, paged(selects.still_open(given, *events.c)))
+            parts = [
+                [Row._make(row) for row in await open_ones.of(part)]
+                for part in await open_parts(connection, given)
+            ]
             if given.audit_ids:
-                chosen.append(paged(selects.finished(given, *events.c)))
-            parts = [[Row._make(row) for row in await connection.execute(some)] for some in chosen]
+                few = paged(selects.finished(given, *events.c))
+                parts.append([Row._make(row) for row in await connection.execute(few)])
             if not given.audit_ids and not given.open_only:
                 finder = Finder(connection, given)
                 parts.append(await finder.page(limit + 1, cursor, oldest_first=oldest_first))
@@ -139,15 +144,13 @@ class Reader:
             known = await counted(connection, given, by)
             if known is not None:
                 found: list[Any] = list(known.found)
-                open_ones = await open_parts(connection, given)
                 finished = selects.finished(given, *columns).group_by(column)
+                for where in known.left:
+                    found += (await connection.execute(finished.where(where))).all()
                 still_open = selects.still_open(given, *columns).group_by(column)
-                chosen = [
-                    *(finished.where(part) for part in known.left),
-                    *(part(still_open) for part in open_ones),
-                ]
-                for statement in chosen:
-                    found += (await connection.execute(statement)).all()
+                question = Question(connection, still_open)
+                for part in await open_parts(connection, given):
+                    found += await question.of(part)
                 return found
         return await self._grouped(given, column)
 
@@ -160,12 +163,12 @@ class Reader:
         """Rows over what is finished and over what is open, for the caller to add up."""
         found: list[Any] = []
         async with self._reading() as connection:
-            finished = narrow(selects.finished(given, *columns))
+            finished = Question(connection, narrow(selects.finished(given, *columns)))
             async for part in _parts(connection, given):
-                found += (await connection.execute(part(finished))).all()
-            still_open = narrow(selects.still_open(given, *columns))
+                found += await finished.of(part)
+            still_open = Question(connection, narrow(selects.still_open(given, *columns)))
             for part in await open_parts(connection, given):
-                found += (await connection.execute(part(still_open))).all()
+                found += await still_open.of(part)
         return found
 
     async def after(self, writer: str, seq: int, limit: int) -> list[Row]:
@@ -187,12 +190,12 @@ class Reader:
             yield connection
 
 
-async def _parts(connection: AsyncConnection, given: Filter) -> AsyncIterator[Narrow]:
+async def _parts(connection: AsyncConnection, given: Filter) -> AsyncIterator[Part]:
     """Parts that share out among them the finished events that a filter may find."""
     if given.open_only:
         return
     if given.audit_ids:
-        yield only(true())
+        yield Part(true())
         return
     async for part in Finder(connection, given).parts():
         yield part

@@ -20,7 +20,7 @@ from proxy.audit.index.blocks import (
 )
 from proxy.audit.index.grams import places_with, wanted_slots
 from proxy.audit.index.narrowing import needs
-from proxy.audit.index.places import Narrow, Place, at_places, only
+from proxy.audit.index.places import Part, Place, Question, at_places
 from proxy.audit.index.postings import Postings, Span, both
 from proxy.audit.index.query import Cursor, Filter, parse
 from proxy.audit.index.rows import Row
@@ -96,13 +96,15 @@ class Finder:
         """The first events behind `cursor`, in order, at most `limit`."""
         found = _Found(limit, oldest_first=oldest_first)
 
-        async def look(narrow: Narrow) -> None:
-            chosen = finished(self._given, *events.c)
-            statement = page(chosen, limit=limit, cursor=cursor, oldest_first=oldest_first)
-            found.add(Row._make(row) for row in await self._connection.execute(narrow(statement)))
+        chosen = finished(self._given, *events.c)
+        statement = page(chosen, limit=limit, cursor=cursor, oldest_first=oldest_first)
+        question = Question(self._connection, statement)
+
+        async def look(part: Part) -> None:
+            found.add(Row._make(row) for row in await question.of(part))
 
         spans, newest = await self._spans()
-        await look(only(newest))
+        await look(Part(newest))
         times = window(self._given, cursor, oldest_first=oldest_first)
         left = [span for span in spans if times.meets(span.oldest, span.newest)]
         left.sort(key=found.age)
@@ -117,21 +119,21 @@ class Finder:
                     await look(_at(few, partitioned=self._partitioned))
         return found.rows
 
-    async def parts(self) -> AsyncIterator[Narrow]:
+    async def parts(self) -> AsyncIterator[Part]:
         """Parts that have no event in common, and every event that the filter finds in one."""
         spans, newest = await self._spans()
-        yield only(newest)
+        yield Part(newest)
         times = window(self._given)
         left = [span for span in spans if times.meets(span.oldest, span.newest)]
         left.sort(key=lambda span: (span.writer, span.first))
         if not self._text and len(self._needs) == 1:
             if left:
-                yield only(stretch(left))
+                yield Part(stretch(left))
             return
         for step in _growing(left, _LONGEST_STEP):
             candidates = await self._candidates(step, times)
             if sum(some.part.bit_count() for some in candidates) > len(step) * BLOCK // _MANY:
-                yield only(stretch(step))
+                yield Part(stretch(step))
                 continue
             for few in _portions(candidates, _MOST):
                 if few := await self._with_text(few):
@@ -188,7 +190,7 @@ class Finder:
         return [one for one in left if one.part]
 
 
-async def open_parts(connection: AsyncConnection, given: Filter) -> list[Narrow]:
+async def open_parts(connection: AsyncConnection, given: Filter) -> list[Part]:
     """Parts that share out among them the latest events of open calls.
 
     A join would leave it to a planner that does not know how few they are; so they are read
@@ -259,7 +261,7 @@ def _portions(candidates: Sequence[Candidates], first: int) -> Iterator[list[Can
         yield portion
 
 
-def _at(candidates: Sequence[Candidates], *, partitioned: bool) -> Narrow:
+def _at(candidates: Sequence[Candidates], *, partitioned: bool) -> Part:
     """Only these events."""
     places = [
         Place(one.writer, one.first + place, one.oldest, one.newest)

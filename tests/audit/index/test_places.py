@@ -2,14 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 from sqlalchemy import Select, func
 
 from proxy.audit.index import selects
-from proxy.audit.index.places import Place, at_places, only
+from proxy.audit.index.places import Part, Place, Question, at_places
 from proxy.audit.index.postgres import PostgresIndex
 from proxy.audit.index.query import Cursor, Filter
 from proxy.audit.index.rows import Row
@@ -23,7 +23,7 @@ ROWS = [*some_rows(120, "w-0"), *some_rows(80, "w-1", seed=8)]
 SOME = [row for row in ROWS if random.Random(row.seq).random() < 0.3]
 PLACES = [Place(row.writer, row.seq, row.at - 5, row.at + 5) for row in SOME]
 
-Ask = Callable[[Select[Any]], list[Any]]
+Ask = Callable[[Select[Any], Part], Sequence[Any]]
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -36,21 +36,24 @@ def partitioned(request: pytest.FixtureRequest) -> bool:
 def ask(
     postgres: Postgres, tmp_path_factory: pytest.TempPathFactory, *, partitioned: bool
 ) -> Iterator[Ask]:
-    """Puts a statement to an index that holds all rows."""
+    """Puts a statement to a part of an index that holds all rows."""
     path = tmp_path_factory.mktemp("places") / "index.db"
     with ready_database(postgres) as ready, asyncio.Runner() as runner:
         index: PostgresIndex | SqliteIndex = runner.run(
             PostgresIndex.open(ready.url) if partitioned else SqliteIndex.open(path)
         )
 
-        async def put(statement: Select[Any]) -> list[Any]:
+        async def put(statement: Select[Any], part: Part) -> Sequence[Any]:
             async with index._engine.connect() as connection:
-                return [*await connection.execute(statement)]
+                question = Question(connection, statement)
+                again = await question.of(part)
+                assert await question.of(part) == again
+                return again
 
         for writer in ("w-0", "w-1"):
             rows = [row for row in ROWS if row.writer == writer]
             runner.run(index.insert(rows, writer, Position("", 0, rows[-1].seq)))
-        yield lambda statement: runner.run(put(statement))
+        yield lambda statement, part: runner.run(put(statement, part))
         runner.run(index.close())
 
 
@@ -58,9 +61,9 @@ def ask(
 def test_the_events_at_these_places_and_no_others(
     ask: Ask, *, partitioned: bool, timed: bool
 ) -> None:
-    narrow = at_places(PLACES, partitioned=partitioned, timed=timed)
+    part = at_places(PLACES, partitioned=partitioned, timed=timed)
     statement = selects.still_open(Filter(include_noise=True), *events.c)
-    found = {Row._make(row) for row in ask(narrow(statement))}
+    found = {Row._make(row) for row in ask(statement, part)}
     assert found == set(SOME) != set(ROWS)
 
 
@@ -79,21 +82,21 @@ def test_order_cursor_filter_and_limit_are_kept(
         selects.finished(given, *events.c),
         limit=len(wanted), cursor=Cursor.of(meeting[2]), oldest_first=oldest_first,
     )  # fmt: skip
-    narrow = at_places(PLACES, partitioned=partitioned)
-    assert [Row._make(row) for row in ask(narrow(statement))] == wanted != []
+    part = at_places(PLACES, partitioned=partitioned)
+    assert [Row._make(row) for row in ask(statement, part)] == wanted != []
 
 
 def test_groups_are_counted_among_them(ask: Ask, *, partitioned: bool) -> None:
     statement = selects.still_open(
         Filter(include_noise=True), events.c.verb, func.count()
     ).group_by(events.c.verb)
-    narrow = at_places(PLACES, partitioned=partitioned)
+    part = at_places(PLACES, partitioned=partitioned)
     verbs = [row.verb for row in SOME]
-    assert dict(ask(narrow(statement))) == {verb: verbs.count(verb) for verb in verbs}
+    assert dict(ask(statement, part)) == {verb: verbs.count(verb) for verb in verbs}
 
 
 def test_a_condition_is_a_part_as_well(ask: Ask) -> None:
     statement = selects.still_open(Filter(include_noise=True), func.count())
-    assert ask(only(events.c.writer == "w-1")(statement)) == [
+    assert ask(statement, Part(events.c.writer == "w-1")) == [
         (sum(row.writer == "w-1" for row in ROWS),)
     ]

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from proxy.audit.index import selects
 from proxy.audit.index.blocks import BLOCK
+from proxy.audit.index.places import Question
 from proxy.audit.index.query import Filter
 from proxy.audit.index.schema import events
 from proxy.audit.index.searching import Finder
@@ -77,7 +78,7 @@ async def test_parts_share_out_what_is_found(engine: AsyncEngine, given: Filter)
     seen: set[int] = set()
     async with engine.connect() as connection:
         async for part in Finder(connection, given).parts():
-            found = (await connection.execute(part(wanted))).scalars().all()
+            found = [seq for (seq,) in await Question(connection, wanted).of(part)]
             assert seen.isdisjoint(found)
             seen.update(found)
         everything = set((await connection.execute(wanted)).scalars())
