@@ -26,6 +26,7 @@ CI = 12
 RELEASE = 1_000
 SAVED = ("delete", "replace", "move")
 _HEAL = b'"action":"journal.heal"'
+_TRAILER = b'\n{"kind":"Batch",'
 
 
 def run(times: int = CI, seed: int = 1, ways: tuple[str, ...] = SAVED) -> Report:
@@ -144,7 +145,13 @@ def _do(way: str, segment: Path, number: int, cut: list[int]) -> None:
             content = segment.read_bytes()
             written = content.find(b"\0")
             os.truncate(segment, written // 2)
-            cut.append(content.count(_HEAL) - content[: written // 2].count(_HEAL))
+            cut.append(content.count(_HEAL) - _whole(content[: written // 2]).count(_HEAL))
+
+
+def _whole(content: bytes) -> bytes:
+    """Its whole batches: what is left of another one is cut away by the proxy itself."""
+    lines = content[: content.rfind(b"\n") + 1]
+    return lines[: lines.find(b"\n", lines.rfind(_TRAILER) + 1) + 1] if _TRAILER in lines else b""
 
 
 def _told(here: Rig, report: Report, times: int) -> None:
