@@ -108,16 +108,30 @@ class Finder:
         times = window(self._given, cursor, oldest_first=oldest_first)
         left = [span for span in spans if times.meets(span.oldest, span.newest)]
         left.sort(key=found.age)
-        for step in _growing(left, _FIRST_STEP):
+        waiting: list[Candidates] = []
+        async for few in self._likely(left, times, found):
+            waiting += few
+            # A text leaves few of many: they are asked for once they may be enough.
+            if _events(waiting) >= found.lacking:
+                await look(_at(waiting, partitioned=self._partitioned))
+                waiting = []
+        if waiting:
+            await look(_at(waiting, partitioned=self._partitioned))
+        return found.rows
+
+    async def _likely(
+        self, spans: Sequence[Span], times: Window, found: "_Found"
+    ) -> AsyncIterator[list[Candidates]]:
+        """What the blocks leave, in order, until enough is found."""
+        for step in _growing(spans, _FIRST_STEP):
             if found.enough_before(step[0]):
-                break
+                return
             candidates = sorted(await self._candidates(step, times), key=found.age)
-            for few in _portions(candidates, limit * 2):
+            for few in _portions(candidates, found.limit * 2):
                 if found.enough_before(few[0]):
                     break
                 if few := await self._with_text(few):
-                    await look(_at(few, partitioned=self._partitioned))
-        return found.rows
+                    yield few
 
     async def parts(self) -> AsyncIterator[Part]:
         """Parts that have no event in common, and every event that the filter finds in one."""
@@ -132,7 +146,7 @@ class Finder:
             return
         for step in _growing(left, _LONGEST_STEP):
             candidates = await self._candidates(step, times)
-            if sum(some.part.bit_count() for some in candidates) > len(step) * BLOCK // _MANY:
+            if _events(candidates) > len(step) * BLOCK // _MANY:
                 yield Part(stretch(step))
                 continue
             for few in _portions(candidates, _MOST):
@@ -181,8 +195,7 @@ class Finder:
 
     async def _with_text(self, candidates: list[Candidates]) -> list[Candidates]:
         """Only those in whose texts the free text stands."""
-        count = sum(one.part.bit_count() for one in candidates)
-        if not self._text or count <= _FEW_TEXTS * len(candidates):
+        if not self._text or _events(candidates) <= _FEW_TEXTS * len(candidates):
             return candidates
         found = await self._postings.texts(one.run for one in candidates)
         places = {run: places_with(texts, self._text) for run, texts in found}
@@ -209,8 +222,13 @@ class _Found:
 
     def __init__(self, limit: int, *, oldest_first: bool) -> None:
         self.rows: list[Row] = []
-        self._limit = limit
+        self.limit = limit
         self._oldest_first = oldest_first
+
+    @property
+    def lacking(self) -> int:
+        """Rows that are missing to the limit."""
+        return self.limit - len(self.rows)
 
     def age(self, of: Span | Candidates) -> int:
         """Sorts what may hold the next rows first; rows in it are not before that."""
@@ -218,7 +236,7 @@ class _Found:
 
     def enough_before(self, of: Span | Candidates) -> bool:
         """Whether nothing in `of`, nor in anything behind it, is wanted any more."""
-        if len(self.rows) < self._limit:
+        if len(self.rows) < self.limit:
             return False
         last = self.rows[-1].at
         return (last if self._oldest_first else -last) < self.age(of)
@@ -226,7 +244,7 @@ class _Found:
     def add(self, rows: Iterable[Row]) -> None:
         """Take more rows; those beyond the limit fall off."""
         together = sorted([*self.rows, *rows], key=Cursor.of, reverse=not self._oldest_first)
-        self.rows = together[: self._limit]
+        self.rows = together[: self.limit]
 
 
 def window(given: Filter, cursor: Cursor | None = None, *, oldest_first: bool = False) -> Window:
@@ -297,6 +315,10 @@ def stretch(spans: Iterable[Span]) -> Condition:
             for writer, some in of_writer.items()
         )
     )
+
+
+def _events(candidates: Iterable[Candidates]) -> int:
+    return sum(some.part.bit_count() for some in candidates)
 
 
 def _few(places: dict[int, int]) -> bool:
