@@ -28,9 +28,12 @@ class Size:
     records: int
     """Break-glass records to be written while it is full."""
     times: int
+    segment: int = 1 << 20
+    """Bytes."""
 
 
 CI = Size(volume=32, reserve=8, records=800, times=2)
+TINY = Size(volume=2, reserve=1, records=60, times=2, segment=1 << 16)
 RELEASE = Size(volume=256, reserve=64, records=10_000, times=5)
 
 
@@ -43,7 +46,7 @@ def run(size: Size = CI, seed: int = 1, bug: str = "") -> Report:
         oracle.answers = []
         proxy = here.started(volume.enter)
         journal = {
-            "segment_bytes": 1 << 20,
+            "segment_bytes": size.segment,
             "reserve_bytes": size.reserve << 20,
             "break_glass_group": BREAK_GLASS,
         }

@@ -6,9 +6,10 @@ from tests.faults import full_disk
 
 
 @pytest.mark.timeout(90)
-def test_a_disk_that_fills_up() -> None:
-    report = full_disk.run(full_disk.CI)
+@pytest.mark.parametrize("size", [full_disk.CI, full_disk.TINY], ids=["32 MiB", "2 MiB"])
+def test_a_disk_that_fills_up(size: full_disk.Size) -> None:
+    report = full_disk.run(size)
     assert not report.violations, report
-    assert report.counts["fills"] == full_disk.CI.times, report
+    assert report.counts["fills"] == size.times, report
     least = int(report.counts["break-glass records (least)"])
-    assert least >= full_disk.CI.records, report
+    assert least >= size.records, report
