@@ -9,8 +9,8 @@ for `go`, serves, and answers each command (one JSON object a line) with one obj
     fail     refuse disk operations: `what` (write, sync, create, …), `errno`
     hold     let syncs hang
     heal     end both
-    status   failure, level, RSS, the longest stall of the loop since the last look, and how
-             long in all the machine had no processor for it
+    status   failure, level, RSS, the longest stall of the loop since the last look, how long in
+             all the machine had no processor for it, and when the disk last began to refuse
     end      drain, close, leave
 """
 
@@ -47,6 +47,8 @@ class BreakableStorage(FileStorage):
 
     def __init__(self) -> None:
         self.fail: dict[str, int] = {}
+        self.failed_at = 0.0
+        """When the first operation was refused, of those since `fail` was set (monotonic)."""
         self.free = threading.Event()
         self.free.set()
 
@@ -55,6 +57,7 @@ class BreakableStorage(FileStorage):
             self.free.wait(_HELD_AT_MOST)
         error = self.fail.get(what)
         if error is not None:
+            self.failed_at = self.failed_at or time.monotonic()
             raise OSError(error, os.strerror(error))
 
     def create(self, path: Path, size: int) -> SegmentFile:
@@ -153,6 +156,7 @@ class Controlled:
     def _obey(self, command: dict[str, Any], here: Serving) -> dict[str, Any]:
         match command["do"]:
             case "fail":
+                self._storage.failed_at = 0.0
                 self._storage.fail = dict.fromkeys(command["what"], command["errno"])
             case "hold":
                 self._storage.free.clear()
@@ -166,6 +170,7 @@ class Controlled:
             "rss": _rss(),
             "stall_ms": round(max(self._stall - (stolen - self._stolen), 0) * 1000, 2),
             "pushed_aside_ms": round(_pushed_aside() * 1000, 2),
+            "failed_at": self._storage.failed_at,
         }
         self._stall, self._stolen = 0.0, stolen
         return status

@@ -18,7 +18,7 @@ def _kill(bug: Bug) -> Report:
 
 
 def _reaction(bug: Bug) -> Report:
-    return reaction.run(15, seed=3, bug=bug.name, seconds=SECONDS)
+    return reaction.run(200, seed=3, bug=bug.name, seconds=SECONDS)
 
 
 def _cuts(bug: Bug) -> Report:
