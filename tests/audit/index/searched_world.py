@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -32,12 +32,22 @@ class World:
 
     `stretch` is the distance of one sequence from the next: with a large one the rows are spread
     over several blocks. `writers` share the calls; the index is closed and opened half-way.
+    `more` lines come in between.
     """
 
-    def __init__(self, opened: Callable[[], Awaitable[Any]], *, stretch: int, writers: int) -> None:
+    def __init__(
+        self,
+        opened: Callable[[], Awaitable[Any]],
+        *,
+        stretch: int,
+        writers: int,
+        calls: int = 400,
+        more: Sequence[bytes] = (),
+    ) -> None:
+
         self.loop = asyncio.new_event_loop()
         self.index = self.run(opened())
-        lines = framed(some_lines(7, 400))
+        lines = framed(_mixed(some_lines(7, calls), more))
         made = [row("w-0", seq * stretch, line) for seq, line in enumerate(lines, 1)]
         self.rows = [item._replace(writer=_writer(item, writers)) for item in made]
         at = 0
@@ -63,6 +73,13 @@ class World:
     def expected(self, wanted: Filter) -> list[Row]:
         found = [item for item in self.shown if matches(item, wanted)]
         return sorted(found, key=Cursor.of, reverse=True)
+
+
+def _mixed(lines: list[bytes], more: Sequence[bytes]) -> list[bytes]:
+    chance = random.Random(5)
+    for line in more:
+        lines.insert(chance.randrange(len(lines)), line)
+    return lines
 
 
 def _writer(item: Row, writers: int) -> str:
