@@ -22,6 +22,7 @@ from proxy.control.search import (
     filter_of,
     item_of,
 )
+from proxy.control.sight import Sight, said, seen
 from proxy.errors import InvalidInputError, NotFoundError
 
 _MICROS = 1_000_000
@@ -116,7 +117,7 @@ _BY: dict[str, By] = {
 async def search(act: Act) -> CallList:
     """A page of calls."""
     query = act.query_as(PageQuery)
-    given = filter_of(query, act.services.clock.now())
+    given = filter_of(query, act.services.clock.now(), Sight(act).now())
     cursor = Cursor.parse(query.cursor) if query.cursor else None
     complete = await caught_up(act)
     page = await act.services.index.search(
@@ -130,10 +131,10 @@ async def show(act: Act) -> CallEvents:
     """All events of one call."""
     await caught_up(act)
     audit_id = act.param("id").lower()
-    rows = await act.services.index.get(audit_id)
+    rows = await act.services.index.get(audit_id, Sight(act).now())
     if not rows:
         raise NotFoundError(
-            f"Nothing is recorded under {audit_id!r}.",
+            f"Nothing that you may see is recorded under {audit_id!r}.",
             hint="`audit search` shows audit IDs with -o name.",
         )
     return CallEvents(tuple(item_of(row) for row in rows))
@@ -144,7 +145,9 @@ async def who(act: Act) -> TouchList:
     query = act.query_as(WhoQuery)
     resource = parse_resource(query.resource)
     complete = await caught_up(act)
-    found = await act.services.index.who(query.cluster, query.namespace, resource, query.name)
+    found = await act.services.index.who(
+        query.cluster, query.namespace, resource, query.name, Sight(act).now()
+    )
     act.detail["results"] = len(found)
     return TouchList(
         tuple(
@@ -169,7 +172,7 @@ async def stats(act: Act) -> Statistics:
         raise InvalidInputError(
             f"Nothing is counted by {query.by!r}.", hint=f"Use {', '.join(_BY)}."
         )
-    given = filter_of(query, act.services.clock.now())
+    given = filter_of(query, act.services.clock.now(), Sight(act).now())
     complete = await caught_up(act)
     found = await act.services.index.stats(
         given, _BY[query.by], bucket_seconds=query.bucket, limit=query.limit
@@ -188,14 +191,18 @@ def _bucket(item: Tally) -> Count:
 
 
 def _about_show(act: Act) -> About:
-    return About(act.param("id"))
+    return About(act.param("id"), {"visible": said(seen(act))})
 
 
 def _about_who(act: Act) -> About:
     query = act.query_as(WhoQuery)
     return About(
         f"{query.resource}/{query.name}",
-        {"namespace": query.namespace, "cluster": query.cluster},
+        {
+            "namespace": query.namespace,
+            "cluster": query.cluster,
+            "visible": said(seen(act)),
+        },
     )
 
 

@@ -1,11 +1,11 @@
 """Who sends a request, and what they may: their grants, and no more than the token they used."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from proxy.audit.index.query import Within
 from proxy.authz import holding
 from proxy.authz.roles import EVERYBODY
-from proxy.authz.standing import Caller
+from proxy.authz.standing import Caller, caller_of
 from proxy.errors import DeniedError
 from proxy.state.access import ORGANIZATION, Access, Place, Role, Scope, ScopeKind
 from proxy.state.permission import Permission
@@ -44,6 +44,12 @@ class Known:
             return True
         token = snapshot.tokens.get(self.token.id)
         return token is not None and token.revoked_at is None and token.not_after > now
+
+    def by_now(self, access: Access) -> "Known":
+        """The same caller with the groups they are in by now, for what goes on for long."""
+        if self.caller.local_admin:
+            return self
+        return replace(self, caller=caller_of(access, self.user, self.caller.groups))
 
     def admits(self, permission: Permission) -> bool:
         """Whether what they log in with is meant for this at all; a token may be for less."""

@@ -81,6 +81,7 @@ OWN: Final = frozenset(
         ("GET", "/api/v1/audit/who"),
         ("GET", "/api/v1/audit/stats"),
         ("GET", "/api/v1/audit/tail"),
+        ("GET", "/api/v1/audit/export"),
         ("GET", "/api/v1/sessions"),
         ("GET", "/api/v1/credentials"),
         ("POST", "/api/v1/credentials/{serial}/revoke"),

@@ -8,11 +8,13 @@ import msgspec
 import structlog
 
 from proxy.audit.index.export import event
-from proxy.audit.index.query import Filter
+from proxy.audit.index.query import Filter, Within
 from proxy.audit.index.rows import Row
 from proxy.audit.moments import parse_moment
 from proxy.control.route import About, Act
+from proxy.control.sight import said, seen
 from proxy.errors import KubewitnessError
+from proxy.state.permission import Permission
 from proxy.tasks import spawn
 
 _log = structlog.get_logger(__name__)
@@ -84,9 +86,13 @@ class PageQuery(AuditQuery, frozen=True, kw_only=True):
     """Oldest first."""
 
 
-def filter_of(query: AuditQuery, now: float) -> Filter:
-    """`query` as the index takes it at wall time `now`; raises InvalidInputError."""
+def filter_of(query: AuditQuery, now: float, within: Within | None) -> Filter:
+    """`query` as the index takes it at wall time `now`, for somebody who may see what is `within`.
+
+    Raises InvalidInputError.
+    """
     return Filter(
+        within=within,
         since=parse_moment(query.since, now) if query.since else None,
         until=parse_moment(query.until, now) if query.until else None,
         users=query.user,
@@ -130,8 +136,14 @@ async def _pass(act: Act) -> bool:
 
 
 def about_query(act: Act) -> About:
-    """What the record says of a look: the query as it was sent."""
-    return About("", {"query": act.request.rel_url.raw_query_string})
+    """What the record says of a look: the query as it was sent, and what is visible to it."""
+    return about_look(act, Permission.LOOK_AT_AUDIT)
+
+
+def about_look(act: Act, permission: Permission) -> About:
+    """The same, where another permission says what is visible."""
+    query = act.request.rel_url.raw_query_string
+    return About("", {"query": query, "visible": said(seen(act, permission))})
 
 
 def item_of(row: Row) -> dict[str, Any]:

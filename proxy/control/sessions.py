@@ -9,8 +9,9 @@ from proxy.audit.index.rows import Row
 from proxy.audit.moments import parse_moment
 from proxy.clock import rfc3339
 from proxy.control.fields import PagedQuery
-from proxy.control.route import Act, Route
-from proxy.control.search import Text, Texts, about_query, caught_up
+from proxy.control.route import About, Act, Route
+from proxy.control.search import Text, Texts, about_look, caught_up
+from proxy.control.sight import Sight
 from proxy.state.permission import Permission
 
 _MICROS: Final = 1_000_000
@@ -81,7 +82,7 @@ async def list_sessions(act: Act) -> SessionList:
         resources=tuple(f"pods/{subresource}" for subresource in _KINDS),
         kinds=("Event",),
         open_only=query.open,
-        within=act.within(Permission.LOOK_AT_SESSIONS),
+        within=Sight(act, Permission.LOOK_AT_SESSIONS).now(),
     )
     cursor = Cursor.parse(query.cursor) if query.cursor else None
     complete = await caught_up(act)
@@ -110,10 +111,14 @@ def _item(row: Row) -> SessionItem:
     )
 
 
+def _about(act: Act) -> About:
+    return about_look(act, Permission.LOOK_AT_SESSIONS)
+
+
 ROUTES = (
     Route(
         "GET", "/sessions", "listSessions", "List exec, attach and port-forward streams.",
-        list_sessions, action="session.list", about=about_query, query=SessionQuery,
+        list_sessions, action="session.list", about=_about, query=SessionQuery,
         response=SessionList,
     ),
 )  # fmt: skip

@@ -10,14 +10,22 @@ from aiohttp import web
 
 from proxy.audit.index.export import csv_lines, json_lines
 from proxy.audit.index.listeners import Missed, Subscription
-from proxy.audit.index.query import Filter
+from proxy.audit.index.query import Filter, Within, visible
 from proxy.audit.index.rows import Row
-from proxy.control.route import STREAM, Act, Route
-from proxy.control.search import AuditQuery, about_query, caught_up, filter_of, item_of
+from proxy.control.route import STREAM, About, Act, Route
+from proxy.control.search import (
+    AuditQuery,
+    about_look,
+    about_query,
+    caught_up,
+    filter_of,
+    item_of,
+)
+from proxy.control.sight import LOOK, Sight
+from proxy.errors import DeniedError, UnavailableError
+from proxy.state.permission import Permission
 
 PAGE: Final = 1000
-LOOK: Final = 0.25
-"""Seconds between looks of a live tail at whether it may go on."""
 KEEP_ALIVE: Final = 10.0
 """Seconds after which a quiet tail shows that it is alive."""
 _INTENT: Final = "RequestReceived"
@@ -46,7 +54,8 @@ class TailQuery(AuditQuery, frozen=True, kw_only=True, rename={"class_": "class"
 async def export(act: Act) -> web.StreamResponse:
     """Everything that matches, as one file."""
     query, now = act.query_as(ExportQuery), act.services.clock.now()
-    given = filter_of(query, now)
+    sight = Sight(act, Permission.EXPORT_AUDIT)
+    given = filter_of(query, now, sight.now())
     if given.until is None:
         # An export ends: what happens meanwhile, the record of this one included, is not in it.
         given = msgspec.structs.replace(given, until=int(now * 1_000_000))
@@ -57,7 +66,7 @@ async def export(act: Act) -> web.StreamResponse:
     act.detail["results"] = count = 0
     if as_csv:
         await stream.write(_csv([], heading=True))
-    async for rows in _pages(act, given):
+    async for rows in _pages(act, sight, given):
         await stream.write(_csv(rows) if as_csv else b"".join(json_lines(rows)))
         act.detail["results"] = count = count + len(rows)
     # The end of the stream is sent by the server, after the outcome is durable.
@@ -69,21 +78,26 @@ def _csv(rows: list[Row], *, heading: bool = False) -> bytes:
     return "".join([head, *lines] if heading else lines).encode()
 
 
-async def _pages(act: Act, given: Filter) -> AsyncIterator[list[Row]]:
+async def _pages(act: Act, sight: Sight, given: Filter) -> AsyncIterator[list[Row]]:
+    """Raises an error when the export cannot go on as it began: what is left out would not show."""
     cursor = None
     while True:
         page = await act.services.index.search(given, limit=PAGE, cursor=cursor, oldest_first=True)
+        if not act.still_known() or sight.now() != given.within:
+            raise DeniedError("What the caller may see has changed during the export.")
         if page.rows:
             yield page.rows
         cursor = page.cursor
-        if cursor is None or act.services.closing.is_set():
+        if cursor is None:
             return
+        if act.services.closing.is_set():
+            raise UnavailableError("The server stops, and the export was not at its end.")
 
 
 async def tail(act: Act) -> web.StreamResponse:
     """The last events, and then each new one as it happens (server-sent events)."""
-    query, services = act.query_as(TailQuery), act.services
-    given = filter_of(query, services.clock.now())
+    query, services, sight = act.query_as(TailQuery), act.services, Sight(act)
+    given = filter_of(query, services.clock.now(), sight.now())
     await caught_up(act)
     # Subscribed before the last ones are read, so that nothing falls between the two.
     async with services.indexer.subscribe(given) as subscription:
@@ -94,7 +108,7 @@ async def tail(act: Act) -> web.StreamResponse:
         try:
             await stream.write(b"".join(map(_event, rows)) or b": nothing yet\n\n")
             act.detail["results"] = len(rows)
-            async for item in _following(act, subscription):
+            async for item in _following(act, sight, subscription):
                 if isinstance(item, Row) and (item.writer, item.seq) in shown:
                     continue
                 await stream.write(_live(item))
@@ -104,11 +118,14 @@ async def tail(act: Act) -> web.StreamResponse:
     return stream
 
 
-async def _following(act: Act, subscription: Subscription) -> AsyncIterator[Row | Missed | None]:
+async def _following(
+    act: Act, sight: Sight, subscription: Subscription
+) -> AsyncIterator[Row | Missed | None]:
     """What is new, as it comes; None now and then, so that the reader sees a sign of life."""
     clock = act.services.clock
     alive = clock.monotonic()
     while not _over(act):
+        subscription.see(sight.now())
         item: Row | Missed | None = None
         try:
             async with asyncio.timeout(LOOK):
@@ -116,11 +133,18 @@ async def _following(act: Act, subscription: Subscription) -> AsyncIterator[Row 
         except TimeoutError:
             if clock.monotonic() - alive < KEEP_ALIVE:
                 continue
-        # A call that has only begun is shown when there is something to say of it.
-        if isinstance(item, Row) and item.stage == _INTENT:
+        if isinstance(item, Row) and not _shows(item, sight.now()):
             continue
         alive = clock.monotonic()
         yield item
+
+
+def _shows(row: Row, within: Within | None) -> bool:
+    """Whether a row is shown that was in the queue, perhaps since before a grant ended.
+
+    A call that has only begun is shown when there is something to say of it.
+    """
+    return row.stage != _INTENT and (within is None or visible(row, within))
 
 
 def _over(act: Act) -> bool:
@@ -156,10 +180,14 @@ def _event(row: Row) -> bytes:
     return b"event: record\ndata: " + msgspec.json.encode(item_of(row)) + b"\n\n"
 
 
+def _about_export(act: Act) -> About:
+    return about_look(act, Permission.EXPORT_AUDIT)
+
+
 ROUTES = (
     Route(
         "GET", "/audit/export", "exportCalls", "Export the audit log as NDJSON or CSV.", export,
-        action="audit.export", about=about_query, query=ExportQuery, media="application/x-ndjson",
+        action="audit.export", about=_about_export, query=ExportQuery, media="application/x-ndjson",
     ),
     Route(
         "GET", "/audit/tail", "tailCalls", "Follow the audit log (server-sent events).", tail,

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from proxy.audit.index.query import Filter, matches
+from proxy.audit.index.query import Filter, Within, matches
 from proxy.audit.index.rows import Row
 
 
@@ -39,6 +39,11 @@ class Subscription:
             missed, self._missed = self._missed, 0
             return Missed(missed)
         return self._rows.popleft()
+
+    def see(self, within: Within | None) -> None:
+        """From now on, queue only what is `within`. What waits already was let through before."""
+        if within != self.filter.within:
+            self.filter = msgspec.structs.replace(self.filter, within=within)
 
     def offer(self, rows: Iterable[Row]) -> None:
         """Queue what the filter lets through; the oldest give way when the listener is slow."""
