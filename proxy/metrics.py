@@ -44,6 +44,16 @@ REFUSALS: Final = (
 )
 """Reasons of `refusals`. They are there from the start: the increase of a counter that appears with
 its first value cannot be seen."""
+FLAGS: Final = (
+    "denial-burst",
+    "long-silence",
+    "new-address",
+    "new-network",
+    "off-hours",
+    "secret-burst",
+    "two-networks",
+)
+"""Flags of `suspicious`, there from the start likewise."""
 _BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
 
 
@@ -104,6 +114,14 @@ class Metrics:
         )
         for reason in REFUSALS:
             self.refusals.labels(reason)
+        self.suspicious = Counter(
+            "kubewitness_suspicious",
+            "Uses of credentials that are out of the ordinary, by flag.",
+            ["flag"],
+            registry=registry,
+        )
+        for flag in FLAGS:
+            self.suspicious.labels(flag)
         self.journal_batch_records = Histogram(
             "kubewitness_journal_batch_records",
             "Records made durable by one sync.",

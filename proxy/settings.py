@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -23,6 +23,8 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as PydanticSettingsError
 
 from proxy.errors import SettingsError
+from proxy.settings_group import Group
+from proxy.suspicious import Suspicious
 
 FILE_NAME = "kubewitness.yaml"
 KIB = 1024
@@ -98,12 +100,6 @@ def _split(value: object) -> object:
 
 Address = Annotated[str, AfterValidator(_address)]
 Network = Annotated[str, AfterValidator(_network)]
-
-
-class Group(BaseModel):
-    """A group of settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class TLS(Group):
@@ -292,6 +288,7 @@ class Settings(BaseSettings):
     journal: Journal = Journal()
     audit: Audit = Audit()
     credentials: Credentials = Credentials()
+    suspicious: Suspicious = Suspicious()
     log: Log = Log()
 
 

@@ -10,6 +10,7 @@ from proxy.cli import audit_pages as pages
 from proxy.cli.audit_counts import stats, who
 from proxy.cli.audit_export import export
 from proxy.cli.audit_filter import Query, with_filter
+from proxy.cli.audit_suspicious import suspicious
 from proxy.cli.connection import connect, path_of
 from proxy.cli.context import DataDirOption, FormOption, ViaOption
 from proxy.cli.output import (
@@ -190,5 +191,10 @@ app.command(
     epilog="Examples:\n\n  kubewitness audit stats --by user --since 7d\n\n"
     "  kubewitness audit stats --by status --cluster prod",
 )(with_filter(stats))
+app.command(
+    "suspicious",
+    epilog="Examples:\n\n  kubewitness audit suspicious --since 24h\n\n"
+    "  kubewitness audit suspicious --user alice --flag two-networks -o json",
+)(suspicious)
 app.add_typer(audit_hold.app, name="hold")
 app.add_typer(audit_retain.app, name="retain")

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from proxy.cli.completion import complete_cluster, complete_user
+from proxy.audit.flags import Flag
+from proxy.cli.completion import complete_cluster, complete_serial, complete_user
 from proxy.cli.moments import to_api
 
 Query = dict[str, Any]
@@ -35,6 +36,10 @@ def _complete_kind(incomplete: str) -> list[str]:
     return [name for name in ("call", "connection", "system") if name.startswith(incomplete)]
 
 
+def _complete_flag(incomplete: str) -> list[str]:
+    return [flag.value for flag in Flag if flag.startswith(incomplete)]
+
+
 _OPTIONS: Final = (
     _Option("since", ("--since",), "From: 24h, 7d, today, 21:00, '2026-11-23 21:00', or RFC 3339.", many=False),
     _Option("until", ("--until",), "Until, written likewise.", many=False),
@@ -51,6 +56,8 @@ _OPTIONS: Final = (
     _Option("tool", ("--tool",), "Tool: kubectl, helm, k9s …"),
     _Option("session", ("--session",), "kubectl session: all calls of one command."),
     _Option("kind", ("--kind",), "call (the default), connection (failed ones) or system.", complete=_complete_kind),
+    _Option("credential", ("--credential",), "Serial of the credential.", complete=complete_serial),
+    _Option("suspicious", ("--suspicious",), "Flag: new-address, two-networks …; '*' for any.", complete=_complete_flag),
     _Option("command", ("--command",), "kubectl command, such as `kubectl delete`."),
 )  # fmt: skip
 

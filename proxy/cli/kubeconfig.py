@@ -189,6 +189,8 @@ def revoke(
         path = path_of("credentials", _whole_serial(client, serial), "revoke")
         answer = client.post(path, {"reason": reason})
     _show(form, answer["items"], "Nothing to revoke: all of it had ended before.")
+    for token in answer.get("tokens", ()):
+        say(f"The API token {visible(token)} is revoked, too.")
 
 
 def _whole_serial(client: "Client", serial: str) -> str:

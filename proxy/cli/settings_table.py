@@ -16,7 +16,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from proxy.settings import KIB, MIB, Group, Settings
+from proxy.settings import KIB, MIB, Settings
+from proxy.settings_group import Group
 
 PREFIX: Final = "KUBEWITNESS_"
 

@@ -111,6 +111,14 @@ class CredentialList(msgspec.Struct, frozen=True):
     items: tuple[CredentialItem, ...]
 
 
+class RevokedAccess(msgspec.Struct, frozen=True):
+    """What a user logged in with until now."""
+
+    items: tuple[CredentialItem, ...]
+    tokens: tuple[str, ...]
+    """Ids of API tokens."""
+
+
 class CredentialQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which credentials."""
 
@@ -254,12 +262,16 @@ def _issuer(credential: Credential) -> str:
     return f"{credential.user} ({credential.serial})"
 
 
-async def revoke_user(act: Act) -> CredentialList:
-    """Revoke all that a user has, of every usage."""
+async def revoke_user(act: Act) -> RevokedAccess:
+    """Revoke all that a user logs in with: credentials of every usage, and API tokens."""
     wanted = act.body_as(RevokeUserRequest)
     check_revoke(act, wanted.user)
-    revoked = await act.services.store.revoke(user=wanted.user, reason=wanted.reason)
-    return await _revoked(act, revoked)
+    ended = await act.services.store.people.revoke_access(
+        wanted.user, by=act.user, reason=wanted.reason
+    )
+    act.detail["revokedTokens"] = ended.tokens
+    revoked = await _revoked(act, ended.credentials)
+    return RevokedAccess(revoked.items, tuple(ended.tokens))
 
 
 async def _revoked(act: Act, revoked: list[Credential]) -> CredentialList:
@@ -339,9 +351,9 @@ ROUTES = (
         body=RenewRequest, response=IssuedCredential, status=201,
     ),
     Route(
-        "POST", "/credentials/revoke", "revokeUser", "Revoke every credential of a user.",
+        "POST", "/credentials/revoke", "revokeUser", "Revoke every credential and API token of a user.",
         revoke_user, action="credential.revoke", about=_about_revoke_user,
-        body=RevokeUserRequest, response=CredentialList,
+        body=RevokeUserRequest, response=RevokedAccess,
     ),
     Route(
         "POST", "/credentials/{serial}/revoke", "revokeCredential", "Revoke a credential.",

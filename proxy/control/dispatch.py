@@ -30,6 +30,7 @@ from proxy.control.problems import problem_of, response
 from proxy.control.reading import read_body, read_query
 from proxy.control.route import STREAM, About, Act, Detail, Route, Versioned
 from proxy.control.services import Services
+from proxy.control.suspecting import suspect
 from proxy.errors import DeniedError, KubewitnessError, UnavailableError
 from proxy.tasks import spawn
 
@@ -62,6 +63,7 @@ async def _enter(
     route: Route, services: Services, request: web.Request, audit_id: str
 ) -> web.StreamResponse:
     known = await _admitted(route, services, request, audit_id)
+    await suspect(route, services, known, request.remote or "", audit_id)
     act = Act(audit_id, services, request, known, request.remote or "")
     act = replace(act, query=read_query(route, request), body=await read_body(route, request))
     result = await (_recorded(route, act) if route.action else route.handler(act))

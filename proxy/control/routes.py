@@ -11,6 +11,7 @@ from proxy.control import (
     explain,
     grants,
     groups,
+    investigating,
     meta,
     openapi,
     projects,
@@ -18,6 +19,7 @@ from proxy.control import (
     roles,
     sessions,
     streams,
+    suspicious,
     tokens,
     users,
 )
@@ -46,6 +48,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     *clusters.ROUTES,
     *users.ROUTES,
+    *investigating.ROUTES,
     *groups.ROUTES,
     *projects.ROUTES,
     *roles.ROUTES,
@@ -57,6 +60,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *effective.ROUTES,
     *sessions.ROUTES,
     *audit.ROUTES,
+    *suspicious.ROUTES,
     *streams.ROUTES,
     *retention.ROUTES,
 )

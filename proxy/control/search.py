@@ -67,6 +67,10 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, rename={"class_": "c
     tool: Texts = ()
     session: Texts = ()
     command: Texts = ()
+    credential: Texts = ()
+    """Serials."""
+    suspicious: Texts = ()
+    """Flags such as `new-address`, or `*` for any."""
     text: Text = ""
     """Somewhere in the URI, user agent, name or user."""
     kind: tuple[Kind, ...] = (Kind.CALL,)
@@ -108,6 +112,8 @@ def filter_of(query: AuditQuery, now: float, within: Within | None) -> Filter:
         tools=query.tool,
         sessions=query.session,
         commands=query.command,
+        credentials=query.credential,
+        suspicious=query.suspicious,
         text=query.text,
         kinds=tuple(_KINDS[kind] for kind in query.kind),
         include_noise=query.all,

@@ -8,6 +8,7 @@ from typing import Protocol
 from proxy.audit.index.listeners import Looks
 from proxy.audit.index.store import Index
 from proxy.audit.port import Journal
+from proxy.authn.suspicion import Suspicion
 from proxy.clock import Clock
 from proxy.metrics import Metrics
 from proxy.pki.authorities import Authorities
@@ -67,6 +68,7 @@ class Services:
     clusters: Clusters
     index: Index
     indexer: Looks
+    suspicion: Suspicion
     advertised: Callable[[], str]
     """`host:port` of the data plane, as kubeconfigs name it."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)

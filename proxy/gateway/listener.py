@@ -18,6 +18,7 @@ import structlog
 from proxy.audit.event import CloseReason, ConnectionEvent, body, new_id
 from proxy.audit.gate import Gate
 from proxy.audit.port import Journal, JournalUnavailableError
+from proxy.authn.suspicion import Suspicion
 from proxy.authz.access_review import ClusterAccessReviewer
 from proxy.clock import Clock, rfc3339
 from proxy.gateway.admission import Admission
@@ -27,6 +28,7 @@ from proxy.gateway.pipeline import Pipeline
 from proxy.gateway.request import Request
 from proxy.gateway.responding import head
 from proxy.gateway.serving import Waiting
+from proxy.gateway.suspecting import Suspecting
 from proxy.kube.status import error_response
 from proxy.metrics import Metrics
 from proxy.settings import Limits, Settings, split_address
@@ -58,6 +60,7 @@ class DataPlane:
         gate: Gate,
         snapshot: Callable[[], Snapshot],
         target: Callable[[str], Target | None],
+        suspicion: Suspicion,
         server_context: Callable[[], ssl.SSLContext],
     ) -> None:
         self._settings = settings
@@ -80,6 +83,7 @@ class DataPlane:
             admission=Admission(
                 gate, journal, settings.journal.break_glass_group, clock=clock, metrics=metrics
             ),
+            suspecting=Suspecting(suspicion),
             domain=settings.domain,
         )
         self._connections: set[ClientConnection] = set()

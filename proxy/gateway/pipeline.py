@@ -35,6 +35,7 @@ from proxy.gateway.observing import Observer
 from proxy.gateway.receiving import Refused
 from proxy.gateway.request import Request
 from proxy.gateway.responding import head
+from proxy.gateway.suspecting import Suspecting
 from proxy.kube.request_info import CallClass, may_have_effect
 from proxy.kube.status import error_response, reason_for
 from proxy.state.snapshot import Snapshot
@@ -59,6 +60,7 @@ class Pipeline:
         pool: Pool,
         observer: Observer,
         admission: Admission,
+        suspecting: Suspecting,
         domain: str = "",
     ) -> None:
         self._journal = journal
@@ -69,6 +71,7 @@ class Pipeline:
         self._pool = pool
         self._observer = observer
         self._admission = admission
+        self._suspecting = suspecting
         self._domain = domain
 
     async def serve(self, connection: ClientConnection, request: Request) -> None:
@@ -88,6 +91,7 @@ class Pipeline:
         finally:
             connection.cluster = None
             self._observer.ended(received.record)
+            self._suspecting.ended(received.record)
 
     async def _answered(self, received: Received) -> None:
         """All steps; whoever stands in the way, the client gets an answer."""
@@ -106,6 +110,7 @@ class Pipeline:
         received.connection.cluster = snapshot.clusters.get(routed.cluster)
         described = receiving.describe_call(routed)  # 3
         identified = receiving.identify(described, snapshot, self._clock.now())  # 4
+        self._suspecting.look(identified, snapshot)
         await self._admission.admit(identified)
         authorized = await authorize(identified, snapshot, self._target_of, self._reviewer)  # 5
         cleared = clear(authorized)  # 6, 7
@@ -147,6 +152,7 @@ class Pipeline:
     async def _refuse(self, received: Received, refusal: Refused) -> None:
         """Answer it ourselves, once the refusal is on record."""
         self._observer.refused(refusal.category)
+        self._suspecting.refused(received.record, refusal.code)
         headers, body = error_response(
             received.record.info, refusal.code, refusal.message, retry_after=refusal.retry_after
         )

@@ -16,6 +16,8 @@ from proxy.audit.journal.filesystem import require_durable
 from proxy.audit.journal.space import Space
 from proxy.audit.journal.writer import JournalWriter
 from proxy.audit.port import Journal
+from proxy.authn.keeping import Keeper
+from proxy.authn.suspicion import Suspicion
 from proxy.clock import Clock
 from proxy.data_dir import DataDir
 from proxy.gateway.listener import DataPlane
@@ -71,6 +73,8 @@ class Core:
     watcher: LeadingWatcher
     directory: ClusterDirectory
     identity: Identity
+    suspicion: Suspicion
+    """What is known of the uses of credentials."""
 
     def data_plane(self) -> DataPlane:
         """The data plane on these parts, following the state; not started yet."""
@@ -82,6 +86,7 @@ class Core:
             gate=self.gate,
             snapshot=lambda: self.watcher.current,
             target=self.directory.target,
+            suspicion=self.suspicion,
             server_context=self.identity.gateway.context,
         )
 
@@ -199,7 +204,18 @@ async def open_core(
             watcher,
             directory,
             identity,
+            await _suspicion(stack, settings, store, clock, metrics),
         )
+
+
+async def _suspicion(
+    stack: AsyncExitStack, settings: Settings, store: StateStore, clock: Clock, metrics: Metrics
+) -> Suspicion:
+    made = Suspicion(settings.suspicious, clock=clock, metrics=metrics)
+    keeper = Keeper(made, store.sightings, clock=clock)
+    stack.push_async_callback(keeper.close)
+    await keeper.start()
+    return made
 
 
 async def _state(

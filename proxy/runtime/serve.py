@@ -234,6 +234,7 @@ class Server:
             clusters=ClusterExaminer(core.store, clock=self._clock),
             index=looking.index,
             indexer=looking.looks,
+            suspicion=core.suspicion,
             advertised=self._advertised,
         )
         listener = WebListener(build(services), self._control_socket, core.identity.control.context)

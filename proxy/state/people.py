@@ -28,7 +28,7 @@ from proxy.state.access import (
 from proxy.state.change import Change
 from proxy.state.reading import read_access, read_version
 from proxy.state.transactions import LONG_LIMIT, RAISE_ACCESS, Transactions
-from proxy.state.users import RemovedUser
+from proxy.state.users import RemovedUser, RevokedAccess
 
 Step = Callable[[Change], Awaitable[object]]
 """One of several changes that are made together, such as `partial(groups.add, name="dev", by="ann")`
@@ -102,6 +102,11 @@ class People:
         """Disable a user and revoke all they had: `proxy.state.users.remove`."""
         async with self._changing() as change:
             return await users.remove(change, name, by=by, reason=reason, expected=expected)
+
+    async def revoke_access(self, name: str, *, by: str, reason: str) -> RevokedAccess:
+        """Revoke every credential and API token of a user: `proxy.state.users.revoke`."""
+        async with self._changing() as change:
+            return await users.revoke(change, name, by=by, reason=reason)
 
     async def add_group(self, name: str, *, description: str = "", by: str) -> Group:
         """Register a group: `proxy.state.groups.add`."""

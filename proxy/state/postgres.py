@@ -48,6 +48,7 @@ _GRANTS: Final = {
     tables.groups.name: "SELECT, INSERT, UPDATE, DELETE",
     tables.projects.name: "SELECT, INSERT, UPDATE, DELETE",
     tables.roles.name: "SELECT, INSERT, UPDATE, DELETE",
+    tables.sightings.name: "SELECT, INSERT, UPDATE, DELETE",
 }
 _OTHERS: Final = "SELECT, INSERT"
 
@@ -102,6 +103,8 @@ def _cut(connection: Any, _record: object) -> None:  # noqa: ANN401  # the drive
 
 async def begin_upgrade(connection: AsyncConnection) -> None:
     """In a transaction of an administrator: the roles and the schema, and work as the owner."""
+    # Another upgrade may be at work: it takes longer than a proxy would wait for anything.
+    await connection.execute(text("SET LOCAL lock_timeout = '30s'"))
     await connection.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": LOCK_KEY})
     for role in (Role.OWNER, Role.STATE):
         await connection.execute(text(role.creation))

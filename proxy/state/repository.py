@@ -31,6 +31,7 @@ from proxy.state.people import People
 from proxy.state.reading import read_access, read_tokens, read_version
 from proxy.state.retention import Retentions
 from proxy.state.sealing import SecretBox, key_of
+from proxy.state.sightings import Sightings
 from proxy.state.snapshot import NO_TOKENS, ClusterRecord, Credential, Snapshot
 from proxy.state.tokens import Token
 from proxy.state.transactions import LIMIT, LONG_LIMIT, RAISE_ACCESS, Transactions, translated
@@ -55,6 +56,7 @@ class StateStore:
             self._reading, partial(self._transactions.changing, RAISE_ACCESS), clock
         )
         self.authorities = SharedAuthorities(self._reading, self._changing, box, clock)
+        self.sightings = Sightings(self._reading, self._changing, clock, remote=self.shared)
 
     @classmethod
     async def open(cls, url: str, box: SecretBox, *, clock: Clock) -> Self:

@@ -228,3 +228,19 @@ tokens = Table(
     Index("ix_tokens_changed", "changed"),
     Index("ix_tokens_user", "user"),
 )
+
+# From where credentials were used. Written behind the calls, and no part of a snapshot.
+sightings = Table(
+    "sightings",
+    metadata,
+    Column("user", Text, primary_key=True),
+    # Serial; empty for all of the user's together.
+    Column("credential", Text, primary_key=True),
+    Column("address", Text, primary_key=True),
+    Column("first_seen", Double, nullable=False),
+    Column("last_seen", Double, nullable=False),
+    Column("calls", BigInteger, nullable=False),
+    # By the database's own clock: what others wrote since is read again and again.
+    Column("written_at", Double, nullable=False),
+    Index("ix_sightings_written_at", "written_at"),
+)

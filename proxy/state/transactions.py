@@ -27,7 +27,8 @@ LIMIT: Final = 1.5
 LONG_LIMIT: Final = 15.0
 """The same for reading all of the state."""
 _ONE_MOMENT: Final = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-_READ_VERSION: Final = select(tables.meta.c.version)
+READ_VERSION: Final = select(tables.meta.c.version)
+"""The first statement of a change that is none of the state, and that nobody is told of."""
 _RAISE_VERSION: Final = update(tables.meta).values(version=tables.meta.c.version + 1)
 RAISE_ACCESS: Final = update(tables.meta).values(
     version=tables.meta.c.version + 1, access_version=tables.meta.c.version + 1
@@ -52,7 +53,7 @@ class Transactions:
         options = _ONE_MOMENT if self._remote else {}
         with translated():
             async with contextlib.AsyncExitStack() as stack:
-                connection, deadline = await self._begin(stack, _READ_VERSION, options)
+                connection, deadline = await self._begin(stack, READ_VERSION, options)
                 version = await _version(connection)
                 deadline.extend(limit)
                 yield connection, version
@@ -74,7 +75,7 @@ class Transactions:
                 version = await _version(connection)
                 deadline.extend(limit)
                 yield connection, version
-                if self._remote:
+                if self._remote and first is not READ_VERSION:
                     await connection.execute(_NOTIFY, {"channel": CHANNEL, "payload": str(version)})
                 await self._commit(connection)
 
@@ -158,7 +159,7 @@ class _Deadline:
 
 
 async def _version(connection: AsyncConnection) -> int:
-    return int((await connection.execute(_READ_VERSION)).scalar_one())
+    return int((await connection.execute(READ_VERSION)).scalar_one())
 
 
 @contextlib.contextmanager

@@ -29,6 +29,14 @@ class RemovedUser(msgspec.Struct, frozen=True):
     """Ids."""
 
 
+class RevokedAccess(msgspec.Struct, frozen=True):
+    """What somebody logged in with until now."""
+
+    credentials: list[Credential]
+    tokens: list[str]
+    """Ids."""
+
+
 async def add(
     change: Change,
     name: str,
@@ -95,13 +103,19 @@ async def remove(
     check_expected(f"User {name!r}", before.changed, expected)
     values = {"groups": ()} | ({} if before.disabled_at else _disabled(change.now, reason))
     after = await _write(change, before, values)
+    ended = await revoke(change, name, by=by, reason=reason)
+    grants = await granted.end(change, granted.of_user(name), by=by, reason=reason)
+    return RemovedUser(after, ended.credentials, grants, ended.tokens)
+
+
+async def revoke(change: Change, name: str, *, by: str, reason: str) -> RevokedAccess:
+    """Revoke everything a user logs in with, of every usage, registered or not."""
     wanted = credentials.of_user(name, change.now)
     found = await credentials.find(change.connection, wanted)
     revoked = await credentials.revoke(
         change.connection, found, wanted, now=change.now, version=change.version, reason=reason
     )
-    ended = await granted.end(change, granted.of_user(name), by=by, reason=reason)
-    return RemovedUser(after, revoked, ended, await _revoke_tokens(change, name, by, reason))
+    return RevokedAccess(revoked, await _revoke_tokens(change, name, by, reason))
 
 
 async def get(connection: AsyncConnection, name: str) -> User:

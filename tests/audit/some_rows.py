@@ -15,6 +15,7 @@ from proxy.audit.event import (
     describe,
     stage,
 )
+from proxy.audit.flags import SUSPICIOUS
 from proxy.audit.index.rows import Row
 from proxy.clock import rfc3339
 from tests.audit.journals import NOW
@@ -31,16 +32,23 @@ CLASSES = ["read", "mutate", "stream", "discovery", "health", "privileged"]
 CODES = [0, 101, 200, 201, 301, 399, 400, 403, 404, 499, 500, 503]
 SOURCES = ["10.0.0.1", "10.0.1.7", "192.168.1.1", "2001:db8::1", "::ffff:10.0.0.9", "not-an-ip"]
 TOOLS = ["kubectl", "helm", ""]
+CREDENTIALS = ["", "a1", "a2", "b1"]
+FLAGS = ["new-address", "new-network", "off-hours"]
 
 
 def some_lines(seed: int, calls: int) -> list[bytes]:
     """The bodies of random calls in all their states, and of other events, shuffled a little."""
     chance = random.Random(seed)
     timed: list[tuple[float, bytes]] = []
+    flagged = random.Random(seed + 1)  # its own, so that all the rest is as it always was
     for number in range(calls):
         at = NOW + chance.randrange(200) / 10
+        flags = ",".join(flagged.sample(FLAGS, max(0, flagged.randrange(-3, 3))))
         if number % 13 == 0:
-            timed.append((at, body(SystemEvent(f"s{number}", rfc3339(at), "audit.search", "bob"))))
+            act = SystemEvent(f"s{number}", rfc3339(at), "audit.search", "bob")
+            if flags:
+                act.detail = {"suspicious": flags}
+            timed.append((at, body(act)))
             timed.append(
                 (at, body(ConnectionEvent(f"c{number}", rfc3339(at), ("10.0.0.1",), "data", "tls")))
             )
@@ -55,6 +63,8 @@ def some_lines(seed: int, calls: int) -> list[bytes]:
             verb=chance.choice(VERBS),
             cluster=chance.choice(CLUSTERS),
             call_class=chance.choice(CLASSES),
+            credential=flagged.choice(CREDENTIALS),
+            annotations={SUSPICIOUS: flags} if flags else {},
             tool=chance.choice(TOOLS),
             user_agent=chance.choice(["kubectl/1.37", "Helm/4 100%", "x_y", "É"]),
             kubectl_session=chance.choice(["", "s1", "s2"]),

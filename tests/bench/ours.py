@@ -21,6 +21,7 @@ from proxy.audit.gate import Gate
 from proxy.audit.journal.writer import JournalWriter
 from proxy.audit.port import Journal
 from proxy.authn.certificate import identify
+from proxy.authn.suspicion import Suspicion
 from proxy.clock import SystemClock
 from proxy.gateway.listener import DataPlane
 from proxy.metrics import Metrics
@@ -94,6 +95,7 @@ async def serve(directory: Path, backend: str, records: Path | None) -> None:
         gate=Gate(clock=SystemClock(), metrics=metrics),
         snapshot=lambda: snapshot,
         target={"prod": target}.get,
+        suspicion=Suspicion(settings.suspicious, clock=SystemClock(), metrics=metrics),
         server_context=lambda: context,
     )
     address = await plane.start()

@@ -27,6 +27,10 @@ SAMPLES: dict[str, str] = {
     "metrics": "127.0.0.1:3",
     "trusted_proxies": "10.0.0.0/8",
     "workers": "7",
+    "suspicious.enabled": "false",
+    "suspicious.ipv4_prefix": "16",
+    "suspicious.ipv6_prefix": "48",
+    "suspicious.hours": "Mon-Fri 08:00-18:00 UTC",
 }
 """Values that are not the default; for the rest one is made from the kind."""
 

@@ -28,6 +28,7 @@ from proxy.audit.index.sqlite import SqliteIndex
 from proxy.audit.index.store import Page
 from proxy.audit.journal.writer import JournalWriter
 from proxy.audit.port import JournalUnavailableError
+from proxy.authn.suspicion import Suspicion
 from proxy.cli.client import Client, Server, tls_context
 from proxy.cli.connection import of_data_dir
 from proxy.clock import SystemClock, rfc3339
@@ -188,10 +189,12 @@ class Plane:
         running = spawn(indexer.run(), name="indexer")
         self._stack.push_async_callback(cancel, running)
         watcher = SnapshotWatcher(store, clock=clock)
+        metrics = Metrics()
         self.services = Services(
             settings=settings,
             clock=clock,
-            metrics=Metrics(),
+            metrics=metrics,
+            suspicion=Suspicion(settings.suspicious, clock=clock, metrics=metrics),
             journal=self.journal,
             store=store,
             watcher=watcher,

@@ -25,6 +25,7 @@ OWN_ACTIONS = {
     "audit.state": "The state of the record changed: from, to, the cause, how long the former state lasted, how many calls it refused.",
     "call.withheld": "Under a call's own id: its client was told something else than the outcome before says, because that was confirmed too late.",
     "cluster.add": "The proxy registered the cluster that its pod runs in.",
+    "credential.suspicious": "Under the id of an act of the control plane: the credential was used out of the ordinary; `suspicious` has the flags, and `kubewitness audit suspicious` lists them.",
     "instance.init": "`kubewitness init` made the data directory.",
     "journal.close": "The proxy ended in good order; nothing follows in this epoch.",
     "journal.heal": "A segment was given up after a disk error, and the record went on in a new one.",

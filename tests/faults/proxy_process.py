@@ -13,6 +13,7 @@ from typing import Any
 from proxy.audit.gate import JOURNAL, Gate, Level
 from proxy.audit.journal.storage import Storage
 from proxy.audit.journal.writer import JournalWriter
+from proxy.authn.suspicion import Suspicion
 from proxy.clock import SystemClock
 from proxy.gateway.listener import DataPlane
 from proxy.metrics import Metrics
@@ -60,6 +61,7 @@ async def serving(
             gate=gate,
             snapshot=lambda: snapshot,
             target=targets.get,
+            suspicion=Suspicion(settings.suspicious, clock=clock, metrics=metrics),
             server_context=lambda: context,
         )
         address = await plane.start(sock)

@@ -24,6 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from proxy.audit.gate import Gate
 from proxy.audit.port import JournalUnavailableError
 from proxy.authn.certificate import identify
+from proxy.authn.suspicion import Suspicion
 from proxy.clock import SystemClock
 from proxy.gateway.listener import DataPlane
 from proxy.metrics import Metrics
@@ -202,6 +203,7 @@ class World:
     journal: MemoryJournal
     gate: Gate
     metrics: Metrics
+    suspicion: Suspicion
     address: tuple[str, int]
     credentials: dict[str, Credential]
     clusters: dict[str, ClusterRecord]
@@ -248,16 +250,23 @@ class World:
         return context
 
     async def connect(
-        self, user: str | None = "alice"
+        self, user: str | None = "alice", source: str = "127.0.0.1"
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection with a user's certificate, from any address of 127.0.0.0/8."""
         pair = self.clients[user] if user is not None else None
         return await asyncio.open_connection(
-            *self.address, ssl=self.client_context(pair), server_hostname="localhost", limit=2**24
+            *self.address,
+            ssl=self.client_context(pair),
+            server_hostname="localhost",
+            limit=2**24,
+            local_addr=(source, 0),
         )
 
-    async def raw(self, data: bytes, user: str | None = "alice") -> bytes:
+    async def raw(
+        self, data: bytes, user: str | None = "alice", source: str = "127.0.0.1"
+    ) -> bytes:
         """Send bytes on a new connection and read until the proxy closes it."""
-        reader, writer = await self.connect(user)
+        reader, writer = await self.connect(user, source)
         writer.write(data)
         answer = await reader.read()
         writer.close()
@@ -270,12 +279,13 @@ class World:
         user: str | None = "alice",
         method: str = "GET",
         body: bytes = b"",
+        source: str = "127.0.0.1",
     ) -> tuple[int, dict[str, str], bytes]:
         """One request; returns status, headers (last of each, lower-cased), body."""
         lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", *headers]
         if body:
             lines.append(f"Content-Length: {len(body)}")
-        answer = await self.raw("\r\n".join([*lines, "", ""]).encode() + body, user)
+        answer = await self.raw("\r\n".join([*lines, "", ""]).encode() + body, user, source)
         return parse(answer)
 
     async def settled(self, count: int) -> list[dict[str, Any]]:
@@ -384,6 +394,7 @@ async def start(settings: Settings | None = None) -> World:
         for name in ("prod", "other")
     }
     targets = {"prod": target, "other": replace(target, name="other")}
+    suspicion = Suspicion(settings.suspicious, clock=SystemClock(), metrics=metrics)
     plane = DataPlane(
         settings=settings,
         clock=SystemClock(),
@@ -392,6 +403,7 @@ async def start(settings: Settings | None = None) -> World:
         gate=gate,
         snapshot=lambda: world.snapshot(),  # noqa: PLW0108  # world is made below
         target=targets.get,
+        suspicion=suspicion,
         server_context=lambda: context,
     )
     world = World(
@@ -400,6 +412,7 @@ async def start(settings: Settings | None = None) -> World:
         journal,
         gate,
         metrics,
+        suspicion,
         ("", 0),
         {},
         clusters,

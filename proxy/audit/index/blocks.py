@@ -69,6 +69,8 @@ class Field(IntEnum):
     """Slices of `proxy.audit.index.grams`; no places."""
     NETWORK = 16
     """Of a source address, see `network_of`: a network's addresses are too many to look at each."""
+    SUSPICIOUS = 17
+    """Each flag of an event."""
 
 
 PLAIN: Final = {
@@ -176,7 +178,7 @@ class BlockBuilder:
         return made
 
 
-_KEPT: Final = ("seq", "at", "noise", "user_groups", "code", "resource", "subresource", "api_group", "uri", "user_agent", *PLAIN)  # fmt: skip
+_KEPT: Final = ("seq", "at", "noise", "user_groups", "code", "resource", "subresource", "api_group", "uri", "user_agent", "suspicious", *PLAIN)  # fmt: skip
 _SEQ: Final = _KEPT.index("seq")
 _keep = itemgetter(*(Row._fields.index(name) for name in _KEPT))
 _Columns = dict[str, tuple[Any, ...]]
@@ -216,14 +218,15 @@ def _posted_columns(
     yield Field.NOISE, columns["noise"], lambda noise: (b"1" if noise else b"0",)
     for name, field in PLAIN.items():
         yield field, columns[name], lambda value: (posted(value),)
-    yield Field.GROUP, columns["user_groups"], _group_names
+    yield Field.GROUP, columns["user_groups"], _joined_names
+    yield Field.SUSPICIOUS, columns["suspicious"], _joined_names
     yield Field.NETWORK, columns["source_key"], lambda key: (posted(network_of(key)),)
     yield Field.CODE, columns["code"], _code_names
     kinds = (columns[name] for name in ("resource", "subresource", "api_group"))
     yield Field.RESOURCE, zip(*kinds, strict=True), _resource_names
 
 
-def _group_names(joined: str) -> Iterable[bytes]:
+def _joined_names(joined: str) -> Iterable[bytes]:
     return map(posted, joined[1:-1].split("\n")) if joined else ()
 
 

@@ -59,8 +59,10 @@ async def counted(connection: AsyncConnection, given: Filter, by: By) -> Counted
 def _is_exact(given: Filter) -> bool:
     """Whether postings tell all that a filter asks for, and not only where it may be."""
     wanted = parse(given)
-    if wanted.text or wanted.resources or given.audit_ids or given.open_only:
+    if wanted.text or wanted.resources or given.open_only:
         return False
+    if given.audit_ids or given.credentials:
+        return False  # they are not posted
     return all(len(value) < VALUE for need in needs(given) for value in need.values())
 
 

@@ -39,6 +39,7 @@ class AnyWay(NamedTuple):
 
 _CALL: Final = posted(EVENT)
 _CALLS: Final = Need(Field.KIND, (_CALL,))
+_ANY_FLAG: Final = Need(Field.SUSPICIOUS, (), ((b"", b"\xff"),))
 _NO_CALLS: Final = Need(Field.KIND, (), ((b"", _CALL), (_CALL + b"\0", b"\xff")))
 
 
@@ -96,6 +97,9 @@ def _needs(wanted: Parsed) -> Iterator[Need]:
         yield Need(Field.GROUP, tuple(posted(needle[1:-1]) for needle in wanted.groups))
     if wanted.resources:
         yield Need(Field.RESOURCE, tuple(map(_resource, wanted.resources)))
+    if wanted.flags:
+        flags = tuple(posted(flag[1:-1]) for flag in wanted.flags)
+        yield _ANY_FLAG if b"" in flags else Need(Field.SUSPICIOUS, flags)
     if wanted.codes:
         some = [(low, high) for low, high in wanted.codes if low <= high]
         yield _any_of(Field.CODE, [(posted_code(low), posted_code(high)) for low, high in some])

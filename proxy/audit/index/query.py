@@ -19,6 +19,7 @@ from proxy.errors import InvalidInputError
 
 _STATUS: Final = re.compile(r"(?:(?P<op>>=|<=|>|<|=)?\s*(?P<code>\d{1,3})|(?P<hundred>[1-5])xx)")
 _HIGHEST: Final = 999
+ANY: Final = "*"
 SEARCHED: Final = ("uri", "user_agent", "name", "username")
 """Where free text is looked for."""
 
@@ -68,6 +69,10 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     tools: tuple[str, ...] = ()
     sessions: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
+    credentials: tuple[str, ...] = ()
+    """Serials."""
+    suspicious: tuple[str, ...] = ()
+    """Flags, exactly; `*` for any."""
     text: str = ""
     """Somewhere in the URI, user agent, object name or user; ASCII letters in either case."""
     audit_ids: tuple[str, ...] = ()
@@ -91,6 +96,7 @@ TEXTS: Final = {
     "tools": "tool",
     "sessions": "session",
     "commands": "command",
+    "credentials": "credential",
     "audit_ids": "audit_id",
     "kinds": "kind",
 }
@@ -108,6 +114,8 @@ class Parsed(NamedTuple):
     """Inclusive ranges."""
     networks: tuple[tuple[str, str], ...]
     """Inclusive ranges of `Row.source_key`."""
+    flags: tuple[str, ...]
+    """As they stand in `Row.suspicious`; a newline is in that of each flagged event."""
     text: str
 
 
@@ -127,6 +135,7 @@ def parse(given: Filter) -> Parsed:
         tuple(parse_resource(resource) for resource in given.resources),
         tuple(_codes(status) for status in given.status),
         tuple(_network(source) for source in given.sources),
+        tuple("\n" if flag == ANY else group_needle(flag) for flag in given.suspicious),
         _ascii_lower(_plain(given.text)),
     )
 
@@ -150,6 +159,7 @@ def matches(row: Row, given: Filter) -> bool:
         and _any(_resource(row, resource) for resource in wanted.resources)
         and _any(row.code is not None and low <= row.code <= high for low, high in wanted.codes)
         and _any(low <= row.source_key <= high for low, high in wanted.networks)
+        and _any(needle in row.suspicious for needle in wanted.flags)
         and _free_text(row, wanted.text)
     )
 

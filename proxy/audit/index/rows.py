@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from proxy.audit.event import TERMINAL, ObjectRef, User
+from proxy.audit.flags import SUSPICIOUS
 from proxy.audit.journal.records import Found, record_lines
 
 _log = structlog.get_logger(__name__)
@@ -85,6 +86,8 @@ class Row(NamedTuple):
     actor: str = ""
     noise: bool = False
     """Discovery and health probes: recorded, and hidden unless asked for."""
+    suspicious: str = ""
+    """Each flag between newlines, as groups are; of a call, and of an administrative act."""
     line: bytes = b""
     """The journal's line, without its newline."""
 
@@ -94,11 +97,17 @@ class _Status(msgspec.Struct, gc=False):
     reason: str = ""
 
 
-class _Annotations(msgspec.Struct, frozen=True, gc=False, rename={"decision": _DECISION}):
+class _Annotations(msgspec.Struct, frozen=True, gc=False, rename={"decision": _DECISION, "suspicious": SUSPICIOUS}):  # fmt: skip
     decision: str = ""
+    suspicious: str = ""
+
+
+class _Detail(msgspec.Struct, frozen=True, gc=False):
+    suspicious: str = ""
 
 
 _NO_ANNOTATIONS: Final = _Annotations()
+_NO_DETAIL: Final = _Detail()
 
 
 class _Line(
@@ -145,6 +154,7 @@ class _Line(
     session: str = ""
     impersonated_user: User | None = None
     annotations: _Annotations = _NO_ANNOTATIONS
+    detail: _Detail = _NO_DETAIL
     status: _Status | None = None
     close_reason: str = ""
     bytes_in: int = 0
@@ -229,8 +239,14 @@ def _row(writer: str, seq: int, line: bytes, record: _Line) -> Row:
         record.target,
         record.actor,
         record.call_class in _NOISE,
+        _flags(record.annotations.suspicious or record.detail.suspicious),
         line,
     )
+
+
+@lru_cache(maxsize=256)
+def _flags(words: str) -> str:
+    return join_groups(tuple(words.split(","))) if words else ""
 
 
 def _own_reason(record: _Line) -> str:

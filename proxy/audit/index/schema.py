@@ -21,7 +21,7 @@ from sqlalchemy import (
 from proxy.audit.index.blocks import RUNS
 from proxy.audit.index.rows import Row
 
-VERSION: Final = 6
+VERSION: Final = 7
 
 metadata = MetaData()
 

@@ -87,6 +87,8 @@ def conditions(given: Filter) -> list[Condition]:
         found.append(or_(*(_between(column.code, low, high) for low, high in wanted.codes)))
     if wanted.networks:
         found.append(or_(*(column.source_key.between(*network) for network in wanted.networks)))
+    if wanted.flags:
+        found.append(or_(*(position_of(column.suspicious, flag) > 0 for flag in wanted.flags)))
     if wanted.text:
         # Not ILIKE, which is six times as slow in PostgreSQL. `lower` changes ASCII letters only:
         # in SQLite always, in PostgreSQL by the columns' collation "C".

@@ -55,7 +55,7 @@ _READER: Final = (
     "PRAGMA mmap_size=1073741824",
 )
 
-# As text and positional, straight to the driver: 41 columns by name cost more than the insert.
+# As text and positional, straight to the driver: 42 columns by name cost more than the insert.
 _INSERT: Final = str(
     insert(events)
     .prefix_with("OR IGNORE")

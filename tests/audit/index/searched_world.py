@@ -15,6 +15,8 @@ from tests.audit.journals import NOW
 from tests.audit.some_rows import (
     CLASSES,
     CLUSTERS,
+    CREDENTIALS,
+    FLAGS,
     GROUPS,
     NAMES,
     NAMESPACES,
@@ -141,6 +143,9 @@ FILTERS = st.builds(
     tools=few(TOOLS),
     sessions=few(["s1", "s2"], ""),
     commands=few(["kubectl get", "kubectl delete"]),
+    credentials=few(CREDENTIALS),
+    suspicious=st.just(())
+    | st.lists(st.sampled_from([*FLAGS, "*", "nothing"]), min_size=1, max_size=2).map(tuple),
     text=st.sampled_from(["", "ALICE", "é", "É", "%", "_", "a%b", "\\", "a\0B", "/API/x", "0"]),
     audit_ids=few(["call-1", "call-2", "s13"]),
     kinds=few(["Event", "SystemEvent", "ConnectionEvent"]),

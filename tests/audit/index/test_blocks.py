@@ -59,6 +59,8 @@ def test_whole_runs() -> None:
         ({"user_groups": join_groups(("a", "b\nc"))}, Field.GROUP, {b"a", b"b\\nc"}),
         ({"user_groups": ""}, Field.GROUP, set()),
         ({"user_groups": join_groups(("",))}, Field.GROUP, {b""}),
+        ({"suspicious": join_groups(("x", "y"))}, Field.SUSPICIOUS, {b"x", b"y"}),
+        ({"suspicious": ""}, Field.SUSPICIOUS, set()),
         ({"code": 7}, Field.CODE, {b"007"}),
         ({"code": None}, Field.CODE, set()),
         ({"code": 10_000}, Field.CODE, set()),

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql
 from proxy.audit.index.schema import blocks, events, open_calls, postings, run_texts
 from proxy.state.roles import SCHEMA, VIEWS, Role
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """Grows with each change below that an older `serve` would not understand."""
 FIRST_DAY: Final = 18_262
 """2020-01-01, in days since the epoch; what is earlier shares one partition."""
@@ -35,6 +35,12 @@ def tables() -> Iterator[str]:
         f"CREATE TABLE IF NOT EXISTS {SCHEMA}.events ({columns},"
         " recorded_at timestamptz NOT NULL DEFAULT now()) PARTITION BY RANGE (at)"
     )
+    # Of schema 2, without rewriting a record: the default is the answer for what is there.
+    yield (
+        f"ALTER TABLE {SCHEMA}.events ADD COLUMN IF NOT EXISTS"
+        f" {_column(events.c.suspicious)} DEFAULT ''"
+    )
+    yield f"ALTER TABLE {SCHEMA}.events ALTER COLUMN suspicious SET DEFAULT ''"
     columns = ", ".join(_column(column) for column in open_calls.columns)
     yield f"CREATE TABLE IF NOT EXISTS {SCHEMA}.open_calls ({columns}, PRIMARY KEY (audit_id))"
     for table, key in (
@@ -121,6 +127,14 @@ def views() -> Iterator[str]:
     `ORDER BY … LIMIT` from the indexes, which turns a page into a scan of all records. Which
     rows a reader sees will be row-level security of the tables below, forced on their owner.
     """
+    # That of schema 2 lacks a column, and one in the middle cannot be put in.
+    yield f"""
+DO $body$ BEGIN
+  IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('{VIEWS}.events')
+                 AND attname = 'suspicious') THEN
+    DROP VIEW IF EXISTS {VIEWS}.events;
+  END IF;
+END $body$"""
     for table in COPIES:
         more = ", recorded_at" if table is events else ""
         names = ", ".join(column.name for column in table.columns)

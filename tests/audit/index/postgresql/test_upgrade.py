@@ -8,6 +8,9 @@ import pytest
 from proxy.audit.index.postgres import PostgresIndex
 from proxy.audit.index.postgresql.ddl import SCHEMA_VERSION
 from proxy.audit.index.postgresql.upgrade import acting_as_owner, upgrading
+from proxy.audit.index.query import Filter
+from proxy.audit.index.rows import Row
+from proxy.audit.index.store import Position
 from proxy.errors import NotFoundError, SettingsError, UnavailableError
 from proxy.runtime.database import upgrade
 from proxy.state.roles import Role
@@ -130,6 +133,33 @@ async def test_a_schema_that_is_not_ours_any_more(bare: Database, between: str, 
     bare.exec(between)
     with pytest.raises(SettingsError, match=says):
         await upgraded(bare.url)
+
+
+async def test_a_schema_without_flags_gets_them(bare: Database):
+    bare.exec("CREATE ROLE app LOGIN PASSWORD 'b'")
+    await upgraded(bare.url, "app")
+    index = await PostgresIndex.open(bare.login("app", "b"))
+    before = some_rows(calls=5)
+    await fill(index, before)
+    await index.close()
+    names = ", ".join(name for name in Row._fields if name != "suspicious")
+    bare.exec(
+        "DROP VIEW kubewitness_views.events;"
+        " ALTER TABLE kubewitness.events DROP COLUMN suspicious;"
+        " CREATE VIEW kubewitness_views.events AS"
+        f" SELECT {names}, recorded_at FROM kubewitness.events;"
+        " ALTER VIEW kubewitness_views.events OWNER TO kubewitness_owner;"
+        " UPDATE kubewitness.index_schema SET version = 2"
+    )
+    assert f"schema version {SCHEMA_VERSION} (was 2)" in await upgraded(bare.url, "app")
+    index = await PostgresIndex.open(bare.login("app", "b"))
+    await index.attest()
+    assert await index.after("w-0", 0, 1000) == [row._replace(suspicious="") for row in before]
+    flagged = before[0]._replace(seq=99, suspicious="\noff-hours\n", audit_id="later")
+    await index.insert([flagged], "w-0", Position("", 1, 99))
+    found = await index.search(Filter(suspicious=("*",), include_noise=True))
+    assert [row.seq for row in found.rows] == [99]
+    await index.close()
 
 
 @pytest.mark.parametrize(
