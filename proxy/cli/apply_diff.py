@@ -14,6 +14,9 @@ Change = Mapping[str, Any]
 
 def kind_of(change: Change) -> str:
     """`added`, `changed`, `removed`, or `unchanged`."""
+    if change.get("action") == "remove":
+        # Also of what stays, disabled or revoked.
+        return "removed"
     before, after = change.get("before"), change.get("after")
     if not before:
         return "added" if after else "unchanged"

@@ -20,7 +20,7 @@ _MEMBERS: Final = frozenset({"apiVersion", "kind", "metadata", "spec"})
 _METADATA: Final = frozenset({"name", "annotations", "labels"})
 _SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 _STANDARD_INPUT: Final = "-"
-_PLACE: Final = re.compile(r"\$?\.?objects\[(\d+)\]\.?", re.ASCII)
+_PLACE: Final = re.compile(r"(?:\$\.)?objects\[(\d+)\](\.|: )?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,9 @@ def located(error: KubewitnessError, documents: Sequence[Document]) -> Kubewitne
 
     def place(match: "re.Match[str]") -> str:
         number = int(match[1])
-        return f"{documents[number].place}: " if number < len(documents) else match[0]
+        if number >= len(documents):
+            return match[0]
+        return documents[number].place + (": " if match[2] else "")
 
     return type(error)(_PLACE.sub(place, error.message), hint=error.hint)
 

@@ -106,7 +106,8 @@ def _document(
 ) -> dict[str, Any]:
     return client_kubeconfig(
         server=issued["server"],
-        clusters=issued["reachable"],
+        # Clusters that were named have their contexts, also before a grant reaches them.
+        clusters=issued["reachable"] or [name for name in issued["clusters"] if name != "*"],
         user=issued["user"],
         ca_pem=issued["authority"].encode(),
         login=login,

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from proxy.cli.completion import complete_cluster, complete_serial, complete_user
+from proxy.cli.asking import ReasonOption, YesOption, confirm
+from proxy.cli.completion import (
+    complete_cluster,
+    complete_group,
+    complete_serial,
+    complete_user,
+)
 from proxy.cli.connection import connect, path_of
 from proxy.cli.context import DataDirOption, FormOption, ViaOption
 from proxy.cli.moments import local, until
@@ -35,13 +41,19 @@ _COLUMNS: Final = (
 
 @app.command(
     epilog="Examples:\n\n"
+    "  kubewitness kubeconfig issue rob -o rob.kubeconfig\n\n"
     "  kubewitness kubeconfig issue alice --group dev --cluster prod --ttl 8h -o alice.kubeconfig\n\n"
     "  kubewitness kubeconfig issue bob --group ops --cluster '*' --ttl 30d -o bob.kubeconfig --exec\n\n"
     "  kubewitness kubeconfig issue eve --cluster prod --server 203.0.113.7:443 -o - > eve.kubeconfig"
 )
 def issue(
     user: Annotated[
-        str, typer.Argument(metavar="USER", help="Who will use it: the user Kubernetes sees.")
+        str,
+        typer.Argument(
+            metavar="USER",
+            autocompletion=complete_user,
+            help="Who will use it: the user Kubernetes sees.",
+        ),
     ],
     output: Annotated[
         Path,
@@ -50,16 +62,24 @@ def issue(
         ),
     ],
     cluster: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--cluster",
             "-c",
             autocompletion=complete_cluster,
-            help="A cluster it reaches; repeat it, or '*' for all.",
+            help="A cluster it reaches; repeat it, or '*' for all. Registered users: default is "
+            "wherever their grants reach.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     group: Annotated[
-        list[str] | None, typer.Option("--group", "-g", help="A group Kubernetes sees; repeat it.")
+        list[str] | None,
+        typer.Option(
+            "--group",
+            "-g",
+            autocompletion=complete_group,
+            help="A group Kubernetes sees; repeat it. Those of registered users are in the registry.",
+        ),
     ] = None,
     ttl: Annotated[
         str,
@@ -82,14 +102,22 @@ def issue(
             show_default=False,
         ),
     ] = "",
+    reason: ReasonOption = "",
     data_dir: DataDirOption = None,
     via: ViaOption = None,
 ) -> None:
-    """Issue a kubeconfig for a user, with one context for each cluster."""
+    """Issue a kubeconfig for a user, with one context for each cluster.
+
+    For a registered user the name is enough: groups and clusters follow from the registry and from
+    the grants, now and later.
+    """
     from proxy.cli import issuing
 
     reached = issuing.reached_at(server)
-    request = {"user": user, "groups": group or [], "clusters": cluster, "ttl": ttl}
+    request = {
+        "user": user, "groups": group or [], "clusters": cluster or [], "ttl": ttl,
+        "reason": reason,
+    }  # fmt: skip
     if output == _STANDARD_OUTPUT:
         if plugin:
             raise InvalidInputError("--exec keeps a second file beside the first: name a file.")
@@ -107,6 +135,8 @@ def issue(
 
 def _say_issued(issued: dict[str, Any], contexts: list[str], output: Path, *, renews: bool) -> None:
     groups = f" in {', '.join(issued['groups'])}" if issued["groups"] else ""
+    if not issued["reachable"]:
+        say(f"No grant of {issued['user']} reaches {', '.join(contexts)} yet; calls are refused.")
     named = "context" if len(contexts) == 1 else "contexts"
     write(
         f"Wrote {visible(output)} for {visible(issued['user'] + groups)}: {named} {visible(', '.join(contexts))}.\n"
@@ -171,8 +201,8 @@ def revoke(
             show_default=False,
         ),
     ] = "",
-    reason: Annotated[str, typer.Option(help="Why; it is recorded.", show_default=False)] = "",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    reason: ReasonOption = "",
+    yes: YesOption = False,
     form: FormOption = Format.TABLE,
     data_dir: DataDirOption = None,
     via: ViaOption = None,
@@ -182,8 +212,7 @@ def revoke(
         raise InvalidInputError("Say what to revoke: a serial, or --user.")
     client = connect(data_dir, via)
     if user:
-        if not yes:
-            typer.confirm(f"Revoke everything {visible(user)} has?", abort=True)
+        confirm(f"Revoke everything {user} has?", yes=yes)
         answer = client.post("/credentials/revoke", {"user": user, "reason": reason})
     else:
         path = path_of("credentials", _whole_serial(client, serial), "revoke")

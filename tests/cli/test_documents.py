@@ -88,4 +88,11 @@ def test_the_server_speaks_of_objects_and_people_of_files() -> None:
     found = located(error, documents)
     assert isinstance(found, ConflictError)
     assert str(found) == "b.yaml, document 4: spec.role: there is no role 'x'. See role list."
-    assert located(ConflictError("objects[9]: ?"), documents).message == "objects[9]: ?"
+    told = {
+        "objects[0]: There is no group dev.": "a.yaml, document 1: There is no group dev.",
+        "Expected `str` - at `$.objects[0].spec.kind`": "Expected `str` - at `a.yaml, document 1: spec.kind`",
+        "objects[1]: User 'x' stands in objects[0] already.": "b.yaml, document 4: User 'x' stands in a.yaml, document 1 already.",
+        "objects[9]: ?": "objects[9]: ?",
+    }  # fmt: skip
+    for said, meant in told.items():
+        assert located(ConflictError(said), documents).message == meant

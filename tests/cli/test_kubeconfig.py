@@ -137,3 +137,31 @@ def test_issue_to_a_file_takes_the_address_too(
     issue(command, tmp_path / "a", "--server", "[::1]:8443")
     cluster = yaml.safe_load((tmp_path / "a").read_text())["clusters"][0]["cluster"]
     assert cluster["server"] == "https://[::1]:8443/clusters/prod"
+
+
+def test_a_registered_name_is_enough(prod: Plane, command: Command, tmp_path: Path) -> None:
+    del prod
+    command("group", "add", "dev")
+    command("user", "add", "rob", "--group", "dev")
+    file = tmp_path / "rob.kubeconfig"
+    issued = ("kubeconfig", "issue", "rob", "-o", str(file))
+    nothing = command(*issued)
+    assert (nothing.code, "grant add --user rob" in nothing.err) == (2, True), nothing.err
+    assert not file.exists()
+    command("grant", "add", "--group", "dev", "--role", "cluster-admin", "--cluster", "test")
+    done = command(*issued)
+    assert (done.code, "for rob in dev: context test" in done.out) == (0, True), done.err
+    [context] = yaml.safe_load(file.read_text())["contexts"]
+    assert context["name"] == "test"
+    # Later grants need no other credential: it is for wherever grants reach.
+    assert json.loads(command("kubeconfig", "list", "-u", "rob", "-o", "json").out)[0]["clusters"] == ["*"]  # fmt: skip
+    other = command(*issued, "--group", "ops")
+    assert (other.code, "registered" in other.err) == (2, True), other.err
+    early = command(*issued, "--cluster", "prod")
+    assert (early.code, "No grant of rob reaches prod yet" in early.err) == (0, True), early.err
+
+
+def test_the_reason_is_recorded(prod: Plane, command: Command) -> None:
+    done = command("kubeconfig", "issue", "eve", "-c", "prod", "-o", "-", "--reason", "on call")
+    assert done.code == 0, done.err
+    assert prod.events("credential.issue")[0]["detail"]["reason"] == "on call"

@@ -1,0 +1,141 @@
+"""`kubewitness group`: groups of users, to be granted something together."""
+
+from typing import Annotated, Any, Final
+
+import typer
+
+from proxy.cli.asking import ReasonOption, YesOption, confirm
+from proxy.cli.completion import complete_group
+from proxy.cli.connection import connect, path_of
+from proxy.cli.context import DataDirOption, FormOption, ViaOption
+from proxy.cli.output import Column, Format, say, show, visible
+from proxy.cli.showing import counted, facts, show_one
+from proxy.errors import DeniedError
+
+app = typer.Typer(help="Manage groups of users.", no_args_is_help=True)
+
+_COLUMNS: Final = (
+    Column("name", 8),
+    Column("members", 7, right=True),
+    Column("description", 10, 1),
+    Column("created", 10, 2),
+    Column("created by", 6, 3),
+)
+
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", autocompletion=complete_group, help="Name of the group.")
+]
+DescriptionOption = Annotated[
+    str, typer.Option("--description", help="What it is for.", show_default=False)
+]
+
+
+@app.command(epilog="Example:  kubewitness group add dev --description 'builds the shop'")
+def add(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The group Kubernetes and the log will see.")
+    ],
+    description: DescriptionOption = "",
+    reason: ReasonOption = "",
+    form: FormOption = Format.TABLE,
+    data_dir: DataDirOption = None,
+    via: ViaOption = None,
+) -> None:
+    """Add a group. Put users in it with `user add --group` or `user change --add-group`."""
+    body = {"name": name, "description": description, "reason": reason}
+    made = connect(data_dir, via).post("/groups", body)
+    _tell(form, made, f"Added group {made['name']}.")
+
+
+@app.command("list", epilog="Example:  kubewitness group list -o name")
+def list_groups(
+    form: FormOption = Format.TABLE, data_dir: DataDirOption = None, via: ViaOption = None
+) -> None:
+    """List the groups."""
+    items = list(connect(data_dir, via).pages("/groups"))
+    empty = "No groups yet. Add one with `kubewitness group add NAME`."
+    show(form, items, _COLUMNS, [_row(item) for item in items], empty=empty)
+
+
+@app.command("show", epilog="Example:  kubewitness group show dev")
+def show_group(
+    name: NameArgument,
+    form: FormOption = Format.TABLE,
+    data_dir: DataDirOption = None,
+    via: ViaOption = None,
+) -> None:
+    """Show a group: who is in it, and what was granted to it."""
+    from proxy.cli.grant import lines
+
+    client = connect(data_dir, via)
+    item = client.get(path_of("groups", name))
+    page = ""
+    if form is Format.TABLE:
+        page = _page(item)
+        try:
+            grants = list(client.pages("/grants", {"group": item["name"]}))
+            page += "\nGrants\n" + (lines(grants) if grants else "  none\n")
+        except DeniedError as error:
+            say(f"Not shown: {error.message}")
+    show_one(form, item, page, _COLUMNS, _row(item))
+
+
+@app.command(epilog="Example:  kubewitness group change dev --description 'builds all shops'")
+def change(
+    name: NameArgument,
+    description: Annotated[str, typer.Option("--description", help="What it is for.")],
+    reason: ReasonOption = "",
+    form: FormOption = Format.TABLE,
+    data_dir: DataDirOption = None,
+    via: ViaOption = None,
+) -> None:
+    """Change what a group is said to be for."""
+    client = connect(data_dir, via)
+    _, version = client.versioned(path_of("groups", name))
+    body = {"description": description, "reason": reason}
+    made = client.change("PATCH", path_of("groups", name), body, version=version)
+    _tell(form, made, f"Changed group {made['name']}.")
+
+
+@app.command(epilog="Example:  kubewitness group remove dev --reason 'merged into ops' --yes")
+def remove(
+    name: NameArgument,
+    reason: ReasonOption = "",
+    yes: YesOption = False,
+    data_dir: DataDirOption = None,
+    via: ViaOption = None,
+) -> None:
+    """Remove a group. Refused while something is granted to it; its members stay."""
+    client = connect(data_dir, via)
+    confirm(f"Remove group {name}?", yes=yes)
+    client.delete(path_of("groups", name), {"reason": reason})
+    say(f"Removed group {name}.")
+
+
+def _page(item: dict[str, Any]) -> str:
+    from proxy.cli.moments import local
+
+    return facts(
+        [
+            ("Name", item["name"]),
+            ("Description", item["description"]),
+            ("Created", f"{local(item['createdAt'])} by {item['createdBy']}"),
+            (counted(len(item["members"]), "member").capitalize(), ", ".join(item["members"])),
+        ]
+    )
+
+
+def _row(item: dict[str, Any]) -> tuple[object, ...]:
+    from proxy.cli.moments import local
+
+    return (
+        item["name"],
+        len(item["members"]),
+        item["description"],
+        local(item["createdAt"]),
+        item["createdBy"],
+    )
+
+
+def _tell(form: Format, item: dict[str, Any], sentence: str) -> None:
+    show_one(form, item, visible(sentence) + "\n", _COLUMNS, _row(item))
