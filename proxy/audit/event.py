@@ -164,7 +164,8 @@ class SystemEvent(msgspec.Struct, omit_defaults=True, tag_field="kind", tag="Sys
     target: str = ""
     outcome: str = "ok"
     detail: dict[str, Any] = {}
-    """Texts, numbers and lists; `before` and `after` of a change are the thing as the API shows it."""
+    """Texts, numbers and lists; `before` and `after` of a change are the thing as the API shows it,
+    `visible` of a look at the log what its actor could see."""
 
 
 _encode = msgspec.json.Encoder().encode

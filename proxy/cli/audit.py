@@ -1,6 +1,5 @@
 """`kubewitness audit`: look at what was recorded. Every look is itself recorded first."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -10,21 +9,19 @@ from proxy.cli import audit_pages as pages
 from proxy.cli.audit_counts import stats, who
 from proxy.cli.audit_export import export
 from proxy.cli.audit_filter import Query, with_filter
+from proxy.cli.audit_live import Printer, follow
 from proxy.cli.audit_suspicious import suspicious
+from proxy.cli.audit_system import system
 from proxy.cli.connection import connect, path_of
 from proxy.cli.context import DataDirOption, FormOption, ViaOption
 from proxy.cli.output import (
     Format,
     say,
     show,
-    table,
-    terminal_width,
     to_json,
     to_yaml,
-    visible,
     write,
 )
-from proxy.errors import InvalidInputError, UnavailableError
 
 if TYPE_CHECKING:
     from proxy.cli.client import Client
@@ -32,6 +29,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Search, follow and export the audit log.", no_args_is_help=True)
 
 _PAGE: Final = 500
+_WIDTHS: Final = (8, 14, 12, 6, 36, 14, 10, 8, 16)
+"""Cells that `tail -f` keeps for each column."""
 TextArgument = Annotated[
     str, typer.Argument(metavar="[TEXT]", help="Text in the URI, user agent, name or user.")
 ]
@@ -84,7 +83,7 @@ def _show_calls(form: Format, items: list[dict[str, Any]]) -> None:
 def tail(
     query: Query,
     text: TextArgument = "",
-    follow: Annotated[
+    following: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with each new call.")
     ] = False,
     lines: Annotated[
@@ -98,46 +97,12 @@ def tail(
     client = connect(data_dir, via)
     if text:
         query["text"] = text
-    if not follow:
+    if not following:
         items, _, _ = _found(client, query, lines) if lines else ([], False, True)
         _show_calls(form, items[::-1])
         return
-    if form not in (Format.TABLE, Format.JSON, Format.NAME):
-        raise InvalidInputError(f"-f does not go with -o {form}.", hint="Use table, json or name.")
-    printer = _Printer(form)
-    try:
-        for kind, item in client.events("/audit/tail", query | {"last": lines}):
-            if kind == "missed":
-                say(f"{item['count']} calls came too fast to be shown; search finds them.")
-            else:
-                printer.line(item)
-    except KeyboardInterrupt:
-        return
-    raise UnavailableError("The server ended the stream.", hint="Start `audit tail -f` again.")
-
-
-class _Printer:
-    """Prints one call at a time, in columns that stay where they are."""
-
-    _WIDTHS: Final = (8, 14, 12, 6, 36, 14, 10, 8, 16)
-
-    def __init__(self, form: Format) -> None:
-        self._form = form
-        self._headed = False
-
-    def line(self, item: Mapping[str, Any]) -> None:
-        if self._form is Format.JSON:
-            write(to_json(item, indent=None) + "\n")
-        elif self._form is Format.NAME:
-            write(f"{visible(item.get('auditID', ''))}\n")
-        else:
-            cells = pages.row(item)
-            padded = [
-                visible(cell).ljust(width) for cell, width in zip(cells, self._WIDTHS, strict=True)
-            ]
-            text = table(pages.COLUMNS, [padded], width=terminal_width(), header=not self._headed)
-            self._headed = True
-            write(text)
+    printer = Printer(form, pages.COLUMNS, _WIDTHS, pages.row)
+    follow(client, query | {"last": lines}, printer, "audit tail -f")
 
 
 @app.command(
@@ -176,6 +141,11 @@ app.command(
     "tail",
     epilog="Examples:\n\n  kubewitness audit tail -f\n\n  kubewitness audit tail -f --class mutate --cluster prod",
 )(with_filter(tail))
+app.command(
+    "system",
+    epilog="Examples:\n\n  kubewitness audit system --since 7d --action 'grant.*'\n\n"
+    "  kubewitness audit system --denied --actor rob\n\n  kubewitness audit system -f",
+)(system)
 app.command(
     "who",
     epilog="Examples:\n\n  kubewitness audit who deploy/web -n shop --cluster prod\n\n"

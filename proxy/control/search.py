@@ -73,6 +73,12 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, rename={"class_": "c
     """Flags such as `new-address`, or `*` for any."""
     text: Text = ""
     """Somewhere in the URI, user agent, name or user."""
+    action: Texts = ()
+    """Of administrative acts: `grant.add`, `audit.*`."""
+    target: Texts = ()
+    """Of administrative acts: what they were about."""
+    reason: Texts = ()
+    """Of a call's status: `Forbidden`. Of an administrative act its outcome: `ok`, `denied*`."""
     kind: tuple[Kind, ...] = (Kind.CALL,)
     all: bool = False
     """Discovery and health calls, too."""
@@ -115,6 +121,9 @@ def filter_of(query: AuditQuery, now: float, within: Within | None) -> Filter:
         credentials=query.credential,
         suspicious=query.suspicious,
         text=query.text,
+        actions=query.action,
+        targets=query.target,
+        reasons=query.reason,
         kinds=tuple(_KINDS[kind] for kind in query.kind),
         include_noise=query.all,
         open_only=query.open,

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from proxy.audit.index.blocks import VALUE, Field, posted_code
+from proxy.audit.index.blocks import PLAIN, VALUE, Field, posted_code
 from proxy.audit.index.narrowing import Need, needs
 from proxy.audit.index.postings import Postings, Span, both
 from proxy.audit.index.query import Filter, parse
@@ -61,8 +61,8 @@ def _is_exact(given: Filter) -> bool:
     wanted = parse(given)
     if wanted.text or wanted.resources or given.open_only:
         return False
-    if given.audit_ids or given.credentials:
-        return False  # they are not posted
+    if any(column not in PLAIN for column, _, _ in wanted.texts):
+        return False
     return all(len(value) < VALUE for need in needs(given) for value in need.values())
 
 

@@ -76,6 +76,13 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     text: str = ""
     """Somewhere in the URI, user agent, object name or user; ASCII letters in either case."""
     audit_ids: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+    """Of administrative acts, such as `grant.add`."""
+    targets: tuple[str, ...] = ()
+    """Of administrative acts: what they were about."""
+    reasons: tuple[str, ...] = ()
+    """Of a call's status, such as `Forbidden`; of an administrative act its outcome: `ok`,
+    `requested`, `denied: …`, `failed: …`."""
     kinds: tuple[str, ...] = ()
     """`Event`, `SystemEvent`, `ConnectionEvent`."""
     include_noise: bool = False
@@ -98,6 +105,9 @@ TEXTS: Final = {
     "commands": "command",
     "credentials": "credential",
     "audit_ids": "audit_id",
+    "actions": "action",
+    "targets": "target",
+    "reasons": "reason",
     "kinds": "kind",
 }
 """Members of a filter that are compared with one column each."""

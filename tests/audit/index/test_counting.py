@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from proxy.audit.index.blocks import BLOCK
 from proxy.audit.index.counting import counted
-from proxy.audit.index.query import Filter
+from proxy.audit.index.query import Filter, Within
 from proxy.audit.index.schema import events
 from tests.audit.index.some_blocks import BLOCKS, all_rows, filled
 
@@ -65,6 +65,8 @@ async def test_blocks_that_a_window_cuts_are_left(connection: AsyncConnection) -
         (Filter(open_only=True), "user"),
         (Filter(audit_ids=("id-40",)), "user"),
         (Filter(credentials=("a1",)), "user"),
+        (Filter(actions=("grant.add",)), "user"),  # not posted
+        (Filter(users=("bob",), within=Within("x" * 300)), "user"),
         (Filter(), "source"),  # addresses are posted as keys
     ],
 )
