@@ -75,16 +75,17 @@ async def _grants(connection: AsyncConnection, now: float, previous: Access) -> 
     table, since = tables.grants, previous.version
     newer = table.c.changed > since if since else granted.standing(now)
     found = (await connection.execute(select(*rows.GRANT).where(newer))).all()
-    latest = {item.id: item for item in previous.grants}
-    latest.update((item.id, item) for item in map(rows.grant, found))
-    stand = (item for item in latest.values() if _stands(item, now))
-    return tuple(sorted(stand, key=_AGE))
-
-
-def _stands(grant: Grant, now: float) -> bool:
-    if grant.revoked_at is not None:
-        return False
-    return grant.expires_at is None or grant.expires_at > now
+    changed = {item.id: item for item in map(rows.grant, found)}
+    # One pass over ten thousand, on the event loop; what was sorted is soon sorted again.
+    latest = [
+        item
+        for item in (*previous.grants, *changed.values())
+        if item.revoked_at is None
+        and (item.expires_at is None or item.expires_at > now)
+        and changed.get(item.id, item) is item
+    ]
+    latest.sort(key=_AGE)
+    return tuple(latest)
 
 
 def _by_name(things: Iterable[_Thing]) -> Mapping[str, _Thing]:

@@ -99,6 +99,7 @@ async def remove(
 
     Raises NotFoundError, PreconditionError.
     """
+    check_text("reason", reason)
     before = await get(change.connection, name)
     check_expected(f"User {name!r}", before.changed, expected)
     values = {"groups": ()} | ({} if before.disabled_at else _disabled(change.now, reason))

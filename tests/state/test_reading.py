@@ -21,9 +21,12 @@ async def test_a_renewed_credential_reads_nobody_again(
     assert after.tokens is before.tokens
 
 
-async def test_what_did_not_change_is_the_same_object(registry: StateStore) -> None:
+async def test_what_did_not_change_is_the_same_object(
+    registry: StateStore, clock: ManualClock
+) -> None:
     first = await fill(registry)
     before = await registry.snapshot()
+    clock.advance(1)
     await give(registry)
     after = await registry.snapshot(before)
     assert after.access.users["rob"] is before.access.users["rob"]
