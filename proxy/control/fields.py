@@ -43,6 +43,12 @@ class ReasonQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: Reason = ""
 
 
+def check_in_path(name: str) -> None:
+    """Refuse a name that no path can hold: clients take it for a step, not a name. InvalidInputError."""
+    if name in (".", ".."):
+        raise InvalidInputError(f"{name!r} cannot stand in a path.", hint="Choose another name.")
+
+
 def given(value: T | msgspec.UnsetType) -> T | None:
     """A member of a body that may be left out: None when it was."""
     return None if isinstance(value, msgspec.UnsetType) else value

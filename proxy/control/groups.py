@@ -3,7 +3,7 @@
 import msgspec
 
 from proxy.clock import rfc3339
-from proxy.control.fields import Name, PagedQuery, Reason, ReasonQuery, Text, page
+from proxy.control.fields import Name, PagedQuery, Reason, ReasonQuery, Text, check_in_path, page
 from proxy.control.route import About, Act, Detail, Route, Versioned, about_name
 from proxy.control.seeing import seen_subjects
 from proxy.errors import NotFoundError
@@ -54,7 +54,7 @@ async def list_groups(act: Act) -> GroupList:
         if seen(SubjectKind.GROUP, name)
     ]
     shown, following = page(found, lambda group: (group.name,), act.query_as(PagedQuery))
-    members = _members(act.access)
+    members = _all_members(act.access)
     return GroupList(
         tuple(group_item(group, members.get(group.name, ())) for group in shown), following
     )
@@ -72,6 +72,7 @@ async def add(act: Act) -> Versioned:
     """Make a group."""
     act.require(Permission.MANAGE_USERS)
     wanted = act.body_as(AddGroupRequest)
+    check_in_path(wanted.name)
     made = await act.services.store.people.add_group(
         wanted.name, description=wanted.description, by=act.user
     )
@@ -90,7 +91,7 @@ async def change(act: Act) -> Versioned:
         expected=act.unchanged(known.changed),
     )
     await act.services.watcher.refresh()
-    members = _members(act.access).get(known.name, ())
+    members = members_of(act.access, known.name)
     act.changed(group_item(before, members), group_item(after, members))
     return _versioned(act, after)
 
@@ -99,7 +100,7 @@ async def remove(act: Act) -> None:
     """Remove a group that nothing is granted to."""
     act.require(Permission.MANAGE_USERS)
     known = _known(act)
-    members = _members(act.access).get(known.name, ())
+    members = members_of(act.access, known.name)
     gone = await act.services.store.people.remove_group(
         known.name, expected=act.unchanged(known.changed)
     )
@@ -125,7 +126,12 @@ def unknown_group(name: str) -> NotFoundError:
     )
 
 
-def _members(access: Access) -> dict[str, tuple[str, ...]]:
+def members_of(access: Access, group: str) -> tuple[str, ...]:
+    """Names of the users in a group, sorted."""
+    return tuple(name for name in sorted(access.users) if group in access.users[name].groups)
+
+
+def _all_members(access: Access) -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {}
     for name in sorted(access.users):
         for group in access.users[name].groups:
@@ -134,7 +140,7 @@ def _members(access: Access) -> dict[str, tuple[str, ...]]:
 
 
 def _versioned(act: Act, group: Group) -> Versioned:
-    return Versioned(group_item(group, _members(act.access).get(group.name, ())), group.changed)
+    return Versioned(group_item(group, members_of(act.access, group.name)), group.changed)
 
 
 def _known(act: Act) -> Group:

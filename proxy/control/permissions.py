@@ -67,6 +67,7 @@ REQUIRED: Final[Mapping[tuple[str, str], Permission]] = MappingProxyType(
         ("GET", "/api/v1/grants/{id}"): Permission.LOOK_AT_GRANTS,
         ("POST", "/api/v1/grants/{id}/revoke"): Permission.MANAGE_GRANTS,
         ("POST", "/api/v1/access/explain"): Permission.LOOK_AT_GRANTS,
+        ("POST", "/api/v1/apply"): Permission.MANAGE_GRANTS,
         ("GET", "/api/v1/tokens"): Permission.LOOK_AT_CREDENTIALS,
         ("POST", "/api/v1/tokens"): Permission.MANAGE_CREDENTIALS,
         ("POST", "/api/v1/tokens/{id}/revoke"): Permission.MANAGE_CREDENTIALS,

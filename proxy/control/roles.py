@@ -123,8 +123,6 @@ async def remove(act: Act) -> None:
     """Remove a custom role that nobody was granted."""
     act.require(Permission.MANAGE_ROLES)
     known = known_role(act, act.param("name"))
-    if known.built_in:
-        raise InvalidInputError(f"The role {known.name!r} is built in and stays.")
     gone = await act.services.store.people.remove_role(known.name, act.unchanged(known.changed))
     await act.services.watcher.refresh()
     act.changed(role_item(gone), None)

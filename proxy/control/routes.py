@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from proxy.control import (
+    apply,
     audit,
     authority,
     clusters,
@@ -54,6 +55,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *roles.ROUTES,
     *grants.ROUTES,
     *explain.ROUTES,
+    *apply.ROUTES,
     *credentials.ROUTES,
     *tokens.ROUTES,
     *authority.ROUTES,

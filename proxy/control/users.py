@@ -14,7 +14,17 @@ from proxy.clock import rfc3339
 from proxy.control.admitting import LOCAL_ADMIN
 from proxy.control.credentials import CredentialItem, item_of
 from proxy.control.escalation import check_group
-from proxy.control.fields import Name, Names, PagedQuery, Reason, ReasonQuery, Text, given, page
+from proxy.control.fields import (
+    Name,
+    Names,
+    PagedQuery,
+    Reason,
+    ReasonQuery,
+    Text,
+    check_in_path,
+    given,
+    page,
+)
 from proxy.control.grants import GrantItem, grant_item
 from proxy.control.route import About, Act, Detail, Route, Versioned, about_name
 from proxy.control.seeing import seen_subjects
@@ -190,7 +200,11 @@ def unknown_user(name: str) -> NotFoundError:
 
 
 def check_registrable(name: str) -> None:
-    """Refuse to register the machine's own administrator, who must not be disabled: InvalidInputError."""
+    """Refuse to register the machine's own administrator, who must not be disabled: InvalidInputError.
+
+    Also a name that cannot be asked for.
+    """
+    check_in_path(name)
     if name == LOCAL_ADMIN:
         raise InvalidInputError(
             f"{name!r} is the machine's own administrator, whom nobody registers.",

@@ -322,10 +322,11 @@ def raw(
     body: bytes | None = None,
     *,
     anonymous: bool = False,
+    server: Server | None = None,
     **headers: str,
 ) -> tuple[int, dict[str, str], Any]:
     """One request without our client, so that its checks cannot hide the server's."""
-    context = tls_context(plane.admin())
+    context = tls_context(server or plane.admin())
     if anonymous:
         context = ssl.create_default_context(cadata=plane.admin().ca)
     host, port = plane.address.split(":")

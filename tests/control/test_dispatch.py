@@ -109,41 +109,6 @@ def test_a_refusal_that_cannot_be_recorded_is_a_503(plane: Plane) -> None:
     assert problem["type"] == "urn:kubewitness:unavailable"
 
 
-BODIES = [
-    (b"", "Body of POST /api/v1/clusters"),
-    (b"{", "Body of POST /api/v1/clusters"),
-    (b'{"name": 7}', "at `$.name`"),
-    (b'{"name": "a", "kubeconfg": "x"}', "unknown field `kubeconfg`"),
-    (b'{"kubeconfig": "x"}', "missing required field `name`"),
-    (b'{"name": "' + b"x" * 64 + b'"}', "at `$.name`"),
-    (b'{"name": "A b", "kubeconfig": "x"}', "'A b' is not a cluster name"),
-    (b'{"name": "a"}', "either a kubeconfig or inCluster"),
-]
-
-
-@pytest.mark.parametrize(("body", "said"), BODIES)
-def test_bad_bodies_are_refused_with_the_place(shared: Plane, body: bytes, said: str) -> None:
-    status, _, problem = raw(shared, "POST", "/api/v1/clusters", body)
-    assert status == 400
-    assert said in problem["detail"]
-
-
-def test_a_body_has_a_limit(shared: Plane) -> None:
-    status, _, problem = raw(shared, "POST", "/api/v1/clusters", b" " * (1024 * 1024 + 1))
-    assert status == 413
-    assert problem["type"] == "urn:kubewitness:too-large"
-
-
-@pytest.mark.parametrize(
-    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
-)
-def test_forms_of_other_sites_are_not_taken_for_json(shared: Plane, kind: str) -> None:
-    body = b'{"name": "a", "inCluster": true}'
-    status, _, problem = raw(shared, "POST", "/api/v1/clusters", body, Content_Type=kind)
-    assert status == 415
-    assert "application/json" in problem["detail"]
-
-
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 def test_other_sites_cannot_use_a_browsers_certificate(shared: Plane, site: str) -> None:
     status, _, _ = raw(shared, "POST", "/api/v1/clusters/prod/check", Sec_Fetch_Site=site)
@@ -158,22 +123,6 @@ def test_a_defect_tells_the_caller_nothing(plane: Plane) -> None:
     assert status == 500
     assert "hunter2" not in json.dumps(problem)
     assert plane.events("cluster.add")[-1]["outcome"] == "failed: internal error"
-
-
-QUERIES = [
-    ("/api/v1/credentials?usr=a", "unknown field `usr`"),
-    ("/api/v1/credentials?limit=0", "at `$.limit`"),
-    ("/api/v1/credentials?limit=x", "at `$.limit`"),
-    ("/api/v1/credentials?user=a&user=b", "'user' is given 2 times"),
-    ("/api/v1/version?x=1", "unknown field `x`"),
-]
-
-
-@pytest.mark.parametrize(("path", "said"), QUERIES)
-def test_bad_queries_are_refused_with_the_place(shared: Plane, path: str, said: str) -> None:
-    status, _, problem = raw(shared, "GET", path)
-    assert status == 400
-    assert said in problem["detail"]
 
 
 @pytest.mark.parametrize(
