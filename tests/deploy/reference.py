@@ -224,8 +224,13 @@ def api() -> str:
 
 
 _API = """The control plane (`control`, by default `127.0.0.1:9443`) speaks HTTPS with client certificates it issued for it
-(`D/admin/context.yaml`, `kubewitness context issue`). `/api/v1/openapi.json` is the whole of it as an OpenAPI 3.1 document, with every
-schema. Errors are problem details (RFC 9457). Every look at the log and every act is on record before it has an effect.
+(`D/admin/context.yaml`, `kubewitness context issue`), and with API tokens (`Authorization: Bearer kwt_…`). `/api/v1/openapi.json` is
+the whole of it as an OpenAPI 3.1 document, with every schema. Errors are problem details (RFC 9457). Every look at the log and every
+act is on record before it has an effect, a change with what was before and after.
+
+A route needs its permission somewhere; what it shows and changes lies where the caller holds it. What does not, is answered like what
+does not exist. Lists come in pages: `limit`, and `cursor` with the `next` of the page before. A thing that can change has an `ETag`;
+with `If-Match` a change is refused (412) when somebody else made one in between.
 """
 
 
