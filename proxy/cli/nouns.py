@@ -20,6 +20,7 @@ NOUNS: Final = {
     "role": ("role",),
     "grant": ("grant",),
     "access": ("access",),
+    "apply": ("apply",),
     "kubeconfig": ("kubeconfig",),
     "token": ("api_token",),
     "session": ("session",),

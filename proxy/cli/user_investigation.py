@@ -1,6 +1,6 @@
 """`kubewitness user investigate`: everything that is known of somebody, on one page.
 
-It ends with the command that takes all of their access away.
+It ends with the commands that take all of their access away.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -119,7 +119,7 @@ def page(found: Mapping[str, Any], width: int | None) -> str:
 
 def _last(commands: Iterable[str]) -> str:
     lines = "".join(f"  {visible(command)}\n" for command in commands)
-    return f"\nTo end every access of theirs at once:\n{lines}" if lines else ""
+    return f"\nTo end every access of theirs, in this order:\n{lines}" if lines else ""
 
 
 def _call(item: Mapping[str, Any]) -> tuple[object, ...]:

@@ -36,9 +36,19 @@ def complete(plane: Plane, words: str) -> list[str]:
         ("kubewitness audit search --user a", ["admin"]),
         ("kubewitness audit search --class h", ["health"]),
         ("kubewitness audit search --kind s", ["system"]),
+        ("kubewitness user show r", ["rob"]),
+        ("kubewitness kubeconfig issue r", ["rob"]),
+        ("kubewitness grant add --role project-", ["project-admin", "project-read-only"]),
+        ("kubewitness group show ", ["dev"]),
+        ("kubewitness project add shop --cluster t", ["test"]),
+        ("kubewitness project add shop --cluster test:", []),
+        ("kubewitness token add ci --permission audit.s", ["audit.system"]),
+        ("kubewitness access explain rob port", ["port-forward"]),
     ],
 )
 def test_names_are_real_ones(prod: Plane, words: str, offered: list[str]) -> None:
+    prod.client().post("/groups", {"name": "dev"})
+    prod.client().post("/users", {"name": "rob", "groups": ["dev"]})
     assert complete(prod, words) == offered
 
 

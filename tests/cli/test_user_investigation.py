@@ -1,8 +1,13 @@
 """The page of an investigation, from an answer in the form the API gives."""
 
+import json
 from typing import Any
 
+import yaml
+
 from proxy.cli.user_investigation import page
+from tests.cli.conftest import Command
+from tests.control.plane import Plane
 
 CALL = {
     "auditId": "01", "at": "2026-11-23T21:16:36.873401Z", "address": "203.0.113.9",
@@ -69,3 +74,19 @@ def test_it_fits_a_terminal_and_hides_what_is_hostile() -> None:
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_by_command(plane: Plane, command: Command) -> None:
+    plane.credential("alice")
+    plane.call()
+    plane.call(403)
+    done = command("user", "investigate", "alice")
+    assert done.code == 0, done.err
+    assert "alice" in done.out
+    assert "Refused" in done.out
+    assert "kubewitness kubeconfig revoke --user alice --yes" in done.out
+    found = json.loads(command("user", "investigate", "alice", "-o", "json", "--since", "1h").out)
+    assert (found["calls"], found["failed"]) == (2, 1)
+    assert yaml.safe_load(command("user", "investigate", "alice", "-o", "yaml").out)["calls"] == 2
+    assert command("user", "investigate", "alice", "-o", "csv").code == 2
+    assert len(plane.events("user.investigate")) >= 3
