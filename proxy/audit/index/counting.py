@@ -63,7 +63,7 @@ def _is_exact(given: Filter) -> bool:
         return False
     if any(column not in PLAIN for column, _, _ in wanted.texts):
         return False
-    return all(len(value) < VALUE for need in needs(given) for value in need.values())
+    return all(len(value) < VALUE for need in needs(given, exact=True) for value in need.values())
 
 
 class _Counting:
@@ -72,7 +72,7 @@ class _Counting:
     def __init__(self, postings: Postings, given: Filter, field: Field) -> None:
         self._postings = postings
         self._window = window(given)
-        self._needs = needs(given)
+        self._needs = needs(given, exact=True)
         self._field = field
 
     async def all(self) -> Counted:

@@ -43,19 +43,23 @@ _ANY_FLAG: Final = Need(Field.SUSPICIOUS, (), ((b"", b"\xff"),))
 _NO_CALLS: Final = Need(Field.KIND, (), ((b"", _CALL), (_CALL + b"\0", b"\xff")))
 
 
-def needs(given: Filter) -> list[Need | AnyWay]:
+def needs(given: Filter, *, exact: bool = False) -> list[Need | AnyWay]:
     """What must hold of a place, the cheap and telling first. Free text comes on top of it.
 
+    With `exact`, also what hardly ever makes a difference, for who compares nothing afterwards.
     Raises InvalidInputError for a filter that cannot be read.
     """
     asked = sorted(_needs(parse(given)), key=lambda need: len(need.ranges))
-    seen = [] if given.within is None else [_visible(given.within)]
-    noise = Need(Field.NOISE, (b"0", b"1") if given.include_noise else (b"0",))
     cheap = [need for need in asked if not need.ranges]
-    return [*cheap, *seen, *asked[len(cheap) :], noise]
+    # Nearly all are calls, so their kind says little, and much is read to learn it.
+    telling = [need for need in cheap if need.field is not Field.KIND]
+    kinds = [need for need in cheap if need.field is Field.KIND]
+    seen = [] if given.within is None else [_visible(given.within, exact=exact)]
+    noise = Need(Field.NOISE, (b"0", b"1") if given.include_noise else (b"0",))
+    return [*telling, *seen, *kinds, *asked[len(cheap) :], noise]
 
 
-def _visible(within: Within) -> AnyWay:
+def _visible(within: Within, *, exact: bool) -> AnyWay:
     """See `proxy.audit.index.query.visible`."""
     ways: list[tuple[Need | AnyWay, ...]] = []
     if within.user:
@@ -63,7 +67,8 @@ def _visible(within: Within) -> AnyWay:
     if within.calls:
         ways.append((_CALLS,))
     elif places := tuple(_places(within)):
-        ways.append((AnyWay(places), _CALLS))
+        # What is no call is in no cluster, as far as we write it.
+        ways += [(AnyWay(places), _CALLS)] if exact else places
     if within.system:
         ways.append((_NO_CALLS,))
     return AnyWay(tuple(ways))

@@ -120,7 +120,20 @@ CALLS = Need(Field.KIND, (b"Event",))
     ],
 )
 def test_what_somebody_may_see_is_any_of_several_ways(within: Within, ways: object) -> None:
-    assert needs(Filter(within=within)) == [AnyWay(ways), VISIBLE]  # type: ignore[arg-type]
+    assert needs(Filter(within=within), exact=True) == [AnyWay(ways), VISIBLE]  # type: ignore[arg-type]
+
+
+def test_that_calls_are_calls_is_not_read_where_events_are_compared_anyway() -> None:
+    within = Within("bob", ("a",), (("b", "x"),))
+    (seen, kind, _) = needs(Filter(kinds=("Event",), within=within))
+    assert kind == CALLS
+    assert seen == AnyWay(
+        (
+            (Need(Field.USER, (b"bob",)),),
+            (Need(Field.CLUSTER, (b"a",)),),
+            (Need(Field.NAMESPACE, (b"x",)), Need(Field.CLUSTER, (b"b",))),
+        )
+    )
 
 
 def test_what_is_seen_comes_before_what_is_costly_to_look_for() -> None:
