@@ -6,7 +6,7 @@ What was worked out holds for one value of `Access` and for a span of time in wh
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from proxy.authz.roles import PREFIX, is_role_name, reaches_clusters, role_of
@@ -34,6 +34,10 @@ class AtCluster(NamedTuple):
 
     applied: tuple[Applied, ...]
     """Those whose role allows something in clusters."""
+    whole: tuple[Applied, ...]
+    """Of these, those that are limited to no namespace."""
+    inside: Mapping[str, tuple[Applied, ...]]
+    """By namespace: those that reach it, where some are limited to it."""
     denying: tuple[Applied, ...]
     """Those whose role denies something."""
     groups: tuple[str, ...]
@@ -104,8 +108,17 @@ def _work_out(access: Access, caller: Caller, cluster: str, now: float) -> AtClu
         if grant.expires_at is not None:
             until = min(until, grant.expires_at)
         applied.append(item)
+    useful = tuple(item for item in applied if reaches_clusters(item.role))
+    names = {name for item in useful for name in item.namespaces or ()}
     return AtCluster(
-        applied=tuple(item for item in applied if reaches_clusters(item.role)),
+        applied=useful,
+        whole=tuple(item for item in useful if item.namespaces is None),
+        inside={
+            name: tuple(
+                item for item in useful if item.namespaces is None or name in item.namespaces
+            )
+            for name in names
+        },
         denying=tuple(item for item in applied if item.role.denies),
         groups=tuple(sorted({group for item in applied for group in _groups(item)})),
         since=now,

@@ -43,7 +43,8 @@ def decide(access: Access, caller: Caller, request: Request, now: float) -> Deci
         if denies(item, request):
             return Decision(False, f"{item.name} denies it", item.grant.id, here.until)
     wanted = needed(request)
-    for item in here.applied:
+    near = here.applied if is_open(request) else here.inside.get(request.info.namespace, here.whole)
+    for item in near:
         if allows(item, request, wanted):
             return Decision(True, item.name, item.grant.id, here.until)
     return Decision(False, _missing(here, request, wanted), "", here.until)
@@ -56,7 +57,10 @@ def kubernetes_groups(access: Access, caller: Caller, cluster: str, now: float) 
 
 def denies(item: Applied, request: Request) -> bool:
     """Whether the role of a grant that reaches the cluster denies the request."""
-    return any(touches(rule, request, item.namespaces) for rule in item.role.denies)
+    for rule in item.role.denies:  # noqa: SIM110  # a third of the time of any()
+        if touches(rule, request, item.namespaces):
+            return True
+    return False
 
 
 def allows(item: Applied, request: Request, wanted: _Needed) -> bool:
@@ -75,7 +79,10 @@ def allows(item: Applied, request: Request, wanted: _Needed) -> bool:
         return True
     if role.clusters is ClusterAccess.READ and not wanted and _only_reads(request):
         return True
-    return any(matches(rule, request) for rule in role.rules)
+    for rule in role.rules:  # noqa: SIM110  # a third of the time of any()
+        if matches(rule, request):
+            return True
+    return False
 
 
 def is_open(request: Request) -> bool:

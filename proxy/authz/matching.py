@@ -20,6 +20,8 @@ _STREAMS: Final = {
     "attach": Permission.ATTACH,
     "portforward": Permission.PORT_FORWARD,
 }
+_TELLING: Final = frozenset({"secrets", ANY})
+"""Resources that are special by themselves."""
 _OF_MANY: Final = frozenset({"list", "watch", "deletecollection"})
 """Verbs about all objects there are, wherever no name or namespace says otherwise."""
 
@@ -42,6 +44,9 @@ def needed(request: Request) -> frozenset[Permission]:
     """
     info = request.info
     subresource = info.subresource
+    plain = not (subresource or request.upgrade or request.impersonates)
+    if plain and info.resource not in _TELLING and info.verb != "proxy":
+        return _NOTHING
     found: list[Permission] = []
     if subresource in _STREAMS:
         found.append(_STREAMS[subresource])

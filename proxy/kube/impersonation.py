@@ -41,6 +41,10 @@ _DNS_SUBDOMAIN: Final = re.compile(
 _SERVICE_ACCOUNT: Final = "system:serviceaccount:"
 _ANONYMOUS: Final = "system:anonymous"
 _AUTHENTICATED: Final = "system:authenticated"
+_OWNERS: Final = {
+    "system:": "Kubernetes owns all of system:*",
+    "kubewitness:": "only the proxy gives kubewitness:*",
+}
 _FORBIDDEN_GROUPS: Final = {
     "system:masters": "it bypasses every authorization on the cluster",
 }
@@ -184,6 +188,10 @@ def _show(name: bytes) -> str:
 
 def never(identity: Identity) -> str | None:
     """Why no client may ever request this identity, or None when an access review may decide."""
+    for name in (identity.user, *identity.groups):
+        # What our own grants give in a cluster is given by grants and by nothing else.
+        if _owner(name) == "kubewitness:":
+            return f"{name} cannot be requested: {_OWNERS['kubewitness:']}"
     if identity.user in _FORBIDDEN_USERS:
         return f"user {identity.user} cannot be requested: {_FORBIDDEN_USERS[identity.user]}"
     for group in identity.groups:
@@ -261,8 +269,8 @@ def check_name(kind: str, value: str) -> None:
         value: the name, as it would stand in the certificate.
 
     Raises:
-        InvalidIdentity: the name is empty or too long, starts with `system:` in any letter case,
-            has blanks at its ends, or holds control or invisible characters.
+        InvalidIdentity: the name is empty or too long, starts with `system:` or `kubewitness:` in
+            any letter case, has blanks at its ends, or holds control or invisible characters.
     """
     encoded = _value(kind, value)
     limit = MAX_USER_BYTES if kind == "user" else MAX_GROUP_BYTES
@@ -270,6 +278,12 @@ def check_name(kind: str, value: str) -> None:
         raise InvalidIdentity(f"the {kind} is {len(encoded)} bytes long; {limit} are possible")
     if any(unicodedata.category(character) in {"Cc", "Cf", "Zl", "Zp"} for character in value):
         raise InvalidIdentity(f"the {kind} {value!r} holds an invisible character")
+    if owner := _owner(value):
+        raise InvalidIdentity(f"the {kind} {value!r} is reserved: {_OWNERS[owner]}")
+
+
+def _owner(name: str) -> str:
+    """The reserved beginning of a name, in any spelling that could pass for it; mostly empty."""
     # NFKC turns look-alikes such as a full-width colon into the plain letter.
-    if unicodedata.normalize("NFKC", value).casefold().startswith("system:"):
-        raise InvalidIdentity(f"the {kind} {value!r} is reserved: Kubernetes owns all of system:*")
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    return next((prefix for prefix in _OWNERS if plain.startswith(prefix)), "")

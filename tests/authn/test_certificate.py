@@ -72,6 +72,8 @@ def test_numbers_are_written_as_in_the_state() -> None:
         ([(CN, "alice"), (KUBERNETES_UID, "7")], r"attribute 1\.3\.6\.1\.4\.1\.57683\.2"),
         ([(CN, "system:admin")], "refused"),
         ([(CN, "alice"), (ORG, "system:masters")], "refused"),
+        ([(CN, "alice"), (ORG, "kubewitness:admin")], "refused"),
+        ([(CN, "kubewitness:admin")], "refused"),
         ([(CN, "alice "), (ORG, "dev")], "refused"),
         ([(CN, "alice"), (ORG, "a\nb")], "refused"),
         ([(CN, "ali\x00ce")], "refused"),

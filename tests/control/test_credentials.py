@@ -49,6 +49,7 @@ def test_a_star_reaches_every_cluster(client: Client) -> None:
     [
         ({"user": "system:admin"}, InvalidInputError, "system:"),
         ({"groups": ["system:masters"]}, InvalidInputError, "system:"),
+        ({"groups": ["dev", "kubewitness:admin"]}, InvalidInputError, "kubewitness:"),
         ({"user": " alice"}, InvalidInputError, "blank"),
         ({"user": "a\x1bb"}, InvalidInputError, "control"),
         ({"user": ""}, InvalidInputError, "user"),

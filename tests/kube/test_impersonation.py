@@ -193,6 +193,10 @@ def test_lesson_09_our_own_keys_cannot_be_requested(key: str) -> None:
     [
         (Identity("bob", ("dev", "system:masters")), "system:masters"),
         (Identity("system:apiserver", ()), "system:apiserver"),
+        (Identity("bob", ("kubewitness:admin",)), "kubewitness:admin"),
+        (Identity("bob", ("dev", "KubeWitness:namespace-admin:web")), "only the proxy"),
+        (Identity("bob", ("kubewitness\N{FULLWIDTH COLON}admin",)), "only the proxy"),
+        (Identity("kubewitness:admin", ()), "kubewitness:admin"),
     ],
 )
 def test_lesson_26_identities_above_the_law_can_never_be_requested(
@@ -305,6 +309,10 @@ def test_names_that_may_be_issued(kind: str, name: str) -> None:
         ("system:", "reserved"),
         ("System:Masters", "reserved"),
         ("system\N{FULLWIDTH COLON}masters", "reserved"),
+        ("kubewitness:admin", "reserved"),
+        ("kubewitness:", "reserved"),
+        ("KubeWitness:Admin", "reserved"),
+        ("\N{FULLWIDTH LATIN SMALL LETTER K}ubewitness\N{FULLWIDTH COLON}admin", "reserved"),
     ],
 )
 def test_lesson_26_names_that_are_never_issued(kind: str, name: str, message: str) -> None:

@@ -63,7 +63,7 @@ def test_serials_are_random_and_written_like_events_write_them(authority: Author
 
 @pytest.mark.parametrize(
     "user",
-    ["", "system:admin", "system:masters", " alice", "alice ", "al\nice", "a" * 65, "al\x00ice"],
+    ["", "system:admin", "kubewitness:admin", " alice", "alice ", "al\nice", "a" * 65, "al\x00ice"],
 )
 def test_refuses_users(authority: Authority, user: str) -> None:
     with pytest.raises(InvalidInputError):
@@ -71,7 +71,8 @@ def test_refuses_users(authority: Authority, user: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "group", ["", "system:masters", "system:authenticated", " dev", "dev\t", "d\rev"]
+    "group",
+    ["", "system:masters", "kubewitness:admin", "system:authenticated", " dev", "dev\t", "d\rev"],
 )
 def test_refuses_groups(authority: Authority, group: str) -> None:
     with pytest.raises(InvalidInputError):
