@@ -207,6 +207,15 @@ class Audit(Group):
     )
 
 
+class Access(Group):
+    """Who may reach clusters."""
+
+    unregistered: Literal["cluster", "refuse"] = Field(
+        default="cluster",
+        description="Calls of users who are not registered: left to the cluster's own rules, or refused.",
+    )
+
+
 class Credentials(Group):
     """Client certificates we issue."""
 
@@ -287,6 +296,7 @@ class Settings(BaseSettings):
     upstream: Upstream = Upstream()
     journal: Journal = Journal()
     audit: Audit = Audit()
+    access: Access = Access()
     credentials: Credentials = Credentials()
     suspicious: Suspicious = Suspicious()
     log: Log = Log()

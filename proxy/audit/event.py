@@ -50,7 +50,7 @@ class CloseReason(StrEnum):
     """The cluster could not be reached, or broke off."""
     CLIENT_GONE = "client-gone"
     REVOKED = "revoked"
-    """The credential was revoked, or expired, while the stream was open."""
+    """The credential or a grant was revoked, or ended, or the user disabled, in the meantime."""
     DRAINED = "drained"
     """The proxy was shutting down."""
     RECORD_FAILED = "record-failed"
@@ -88,7 +88,8 @@ class Call(msgspec.Struct, omit_defaults=True, rename={"audit_id": "auditID", "r
     source_ips: tuple[str, ...]
     """The peer's address, or the one a trusted PROXY header gave. Never a client's header."""
     user: User
-    """Who the certificate says; username is empty when nobody could be authenticated."""
+    """Who the certificate says, with the groups that count; username is empty when nobody could be
+    authenticated."""
     verb: str = ""
     http_method: str = ""
     request_uri: str = ""

@@ -25,6 +25,8 @@ class Reason(StrEnum):
     """Serial known, certificate or subject different from the one recorded."""
     REVOKED = "revoked"
     WRONG_USAGE = "wrong-usage"
+    DISABLED = "disabled"
+    """The user was disabled, or removed, which is the same."""
 
 
 class Unauthenticated(DeniedError):  # noqa: N818  # reads as what it is, where it is caught
@@ -41,6 +43,7 @@ class Authenticated:
 
     user: str
     groups: tuple[str, ...]
+    """Those that count: of a registered user the registry's, of others the certificate's."""
     serial: str
     credential: Credential
 
@@ -89,7 +92,15 @@ def authenticate(
             Reason.WRONG_USAGE,
             f"The credential {certificate.serial} is for {credential.usage}, not for {usage}.",
         )
-    return Authenticated(certificate.user, certificate.groups, certificate.serial, credential)
+    known = snapshot.access.users.get(certificate.user)
+    if known is not None and known.disabled_at is not None:
+        raise Unauthenticated(
+            Reason.DISABLED,
+            f"The user {certificate.user} is disabled.",
+            hint="An administrator can enable them again: `kubewitness user enable`.",
+        )
+    groups = certificate.groups if known is None else known.groups
+    return Authenticated(certificate.user, groups, certificate.serial, credential)
 
 
 def _expired() -> Unauthenticated:

@@ -48,7 +48,7 @@ class Admission:
         cause = self._failure
         if not cause:
             return
-        # The groups of the verified certificate; whom `--as` asks for plays no part.
+        # The groups that count for the caller; whom `--as` asks for plays no part.
         member = self._group and self._group in identified.who.groups
         if not (member and self._reserve_helps()):
             raise JournalUnavailableError(cause)

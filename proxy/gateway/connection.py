@@ -14,6 +14,7 @@ import httptools
 
 from proxy.audit.event import CloseReason
 from proxy.authn.certificate import BadCertificateError, CertificateIdentity, identify
+from proxy.gateway.permit import Permit
 from proxy.gateway.request import Request
 from proxy.gateway.serving import Server, Waiting
 from proxy.state.snapshot import ClusterRecord
@@ -69,6 +70,8 @@ class ClientConnection(SendingProtocol):
         """Why we are ending the connection from our side, set before its call is cancelled."""
         self.cluster: ClusterRecord | None = None
         """Cluster of the call being served, as it was when the call came."""
+        self.permit: Permit | None = None
+        """What the call being served rests on, once it was allowed."""
         self.waiting = Waiting.REQUEST
         self.deadline = self._loop.time() + server.limits.idle_timeout
 

@@ -42,7 +42,7 @@ _log = structlog.get_logger(__name__)
 
 BACKLOG: Final = 4096
 SWEEP: Final = 0.5
-"""Seconds between looks at deadlines and at certificates that ended during a stream."""
+"""Seconds between looks at deadlines, and at certificates and grants that ended during a stream."""
 CUT_TIMEOUT: Final = 5.0
 """Seconds that cut calls get to write their last event."""
 
@@ -78,6 +78,7 @@ class DataPlane:
             snapshot=snapshot,
             target_of=target,
             reviewer=ClusterAccessReviewer(self._pool),
+            refuse_unregistered=settings.access.unregistered == "refuse",
             pool=self._pool,
             observer=self._observer,
             admission=Admission(
@@ -129,7 +130,7 @@ class DataPlane:
             task.result()
 
     def state_changed(self) -> None:
-        """Cut what the new state no longer allows: revoked credentials, removed clusters."""
+        """Cut what the new state no longer allows: revoked credentials and grants, removed clusters."""
         now = self._clock.now()
         for connection in list(self._connections):
             if not self._stands(connection, now):
@@ -292,7 +293,7 @@ class DataPlane:
         connection.abort()
 
     def _stands(self, connection: ClientConnection, now: float) -> bool:
-        """Whether a connection's credential, and the cluster of its call, are still good."""
+        """Whether a connection's credential, its call's cluster and its grants are still good."""
         identity = connection.identity
         if identity is None:
             return True
@@ -301,11 +302,12 @@ class DataPlane:
         if credential is None or credential.revoked_at is not None or credential.not_after <= now:
             return False
         cluster = connection.cluster
-        if cluster is None:
-            return True
-        # One added again under the same name is another cluster.
-        current = snapshot.clusters.get(cluster.name)
-        return current is not None and current.id == cluster.id
+        if cluster is not None:
+            # One added again under the same name is another cluster.
+            current = snapshot.clusters.get(cluster.name)
+            if current is None or current.id != cluster.id:
+                return False
+        return connection.permit is None or connection.permit.stands(snapshot.access, now)
 
 
 def _plain(address: str) -> str:

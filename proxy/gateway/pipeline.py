@@ -5,7 +5,7 @@
     3. describe     which verb on which resource; refuse what parsers disagree about
     4. authenticate the certificate's credential stands
                     no further while the gate is closed: nothing goes out that cannot be recorded
-    5. authorize    it reaches that cluster; `--as` is allowed there
+    5. authorize    grants, or the credential and the cluster, allow it; `--as` is allowed there
     6. sanitise     the outgoing head, from an allow-list, with the identity in it
     7. last gate    the finished head is checked again
     8. intent       durable before the first byte goes upstream, if the call can have an effect
@@ -14,7 +14,7 @@
 
 Whatever happens on the way, `_finish` sees to it that the record has exactly one terminal event:
 refused, failed upstream, client gone, cut, panicked. Steps 1 to 7 are functions of the stage
-before (`receiving`, `clearing`); `forward` takes only what passed all of them.
+before (`receiving`, `authorizing`, `clearing`); `forward` takes only what passed all of them.
 """
 
 import asyncio
@@ -28,7 +28,8 @@ from proxy.authz.access_review import AccessReviewer
 from proxy.clock import Clock
 from proxy.gateway import forwarding, receiving, tunnel
 from proxy.gateway.admission import Admission
-from proxy.gateway.clearing import authorize, clear
+from proxy.gateway.authorizing import Authorizer
+from proxy.gateway.clearing import clear
 from proxy.gateway.connection import ClientConnection
 from proxy.gateway.exchange import Cleared, Intended, Received
 from proxy.gateway.observing import Observer
@@ -57,6 +58,7 @@ class Pipeline:
         snapshot: Callable[[], Snapshot],
         target_of: Callable[[str], Target | None],
         reviewer: AccessReviewer,
+        refuse_unregistered: bool,
         pool: Pool,
         observer: Observer,
         admission: Admission,
@@ -66,8 +68,7 @@ class Pipeline:
         self._journal = journal
         self._clock = clock
         self._snapshot = snapshot
-        self._target_of = target_of
-        self._reviewer = reviewer
+        self._authorizer = Authorizer(target_of, reviewer, refuse_unregistered=refuse_unregistered)
         self._pool = pool
         self._observer = observer
         self._admission = admission
@@ -89,7 +90,7 @@ class Pipeline:
             self._finish(received, CloseReason.PANIC)
             connection.abort()
         finally:
-            connection.cluster = None
+            connection.cluster = connection.permit = None
             self._observer.ended(received.record)
             self._suspecting.ended(received.record)
 
@@ -105,14 +106,14 @@ class Pipeline:
             await self._upstream_failed(received, error)
 
     async def _steps(self, received: Received) -> None:
-        snapshot = self._snapshot()
+        snapshot, now = self._snapshot(), self._clock.now()
         routed = receiving.route(received, self._domain)  # 2
         received.connection.cluster = snapshot.clusters.get(routed.cluster)
         described = receiving.describe_call(routed)  # 3
-        identified = receiving.identify(described, snapshot, self._clock.now())  # 4
+        identified = receiving.identify(described, snapshot, now)  # 4
         self._suspecting.look(identified, snapshot)
         await self._admission.admit(identified)
-        authorized = await authorize(identified, snapshot, self._target_of, self._reviewer)  # 5
+        authorized = await self._authorizer.authorize(identified, snapshot, now)  # 5
         cleared = clear(authorized)  # 6, 7
         intended = await self._intend(cleared)  # 8
         if described.upgrade:
