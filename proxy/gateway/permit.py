@@ -14,7 +14,15 @@ from proxy.state.access import Access
 class Permit:
     """The right of one caller to one call."""
 
-    __slots__ = ("_access", "_certificate_groups", "_refuse", "_until", "_user", "request")
+    __slots__ = (
+        "_access",
+        "_certificate_groups",
+        "_refuse",
+        "_until",
+        "_user",
+        "governed",
+        "request",
+    )
 
     def __init__(
         self, user: str, certificate_groups: tuple[str, ...], request: Request, *, refuse: bool
@@ -25,12 +33,15 @@ class Permit:
         self._access: Access | None = None
         self._until = 0.0
         self.request = request
+        self.governed = False
+        """Whether grants decided about the caller when they were last asked."""
 
     def judge(self, access: Access, now: float) -> Decision | None:
         """What the grants say at wall time `now`; None when they do not decide about this caller."""
         user, groups = self._user, self._certificate_groups
         decision: Decision | None
-        if governed(access, user, groups):
+        self.governed = governed(access, user, groups)
+        if self.governed:
             decision = decide(access, caller_of(access, user, groups), self.request, now)
         elif self._refuse:
             decision = Decision(False, "only users who are registered are served", until=math.inf)

@@ -26,7 +26,7 @@ from proxy.audit.event import CloseReason, ResponseStatus
 from proxy.audit.port import Journal, JournalUnavailableError
 from proxy.authz.access_review import AccessReviewer
 from proxy.clock import Clock
-from proxy.gateway import forwarding, receiving, tunnel
+from proxy.gateway import asking, forwarding, receiving, tunnel
 from proxy.gateway.admission import Admission
 from proxy.gateway.authorizing import Authorizer
 from proxy.gateway.clearing import clear
@@ -114,6 +114,10 @@ class Pipeline:
         self._suspecting.look(identified, snapshot)
         await self._admission.admit(identified)
         authorized = await self._authorizer.authorize(identified, snapshot, now)  # 5
+        denial = await asking.answer(authorized, snapshot.access, now)
+        if denial is not None:
+            await self._deny_question(received, denial)
+            return
         cleared = clear(authorized)  # 6, 7
         intended = await self._intend(cleared)  # 8
         if described.upgrade:
@@ -149,6 +153,15 @@ class Pipeline:
             await forwarding.relay(intended, upstream, response)
         finally:
             upstream.abort()
+
+    async def _deny_question(self, received: Received, body: bytes) -> None:
+        """`auth can-i` about something that grants deny: the answer is ours, once it is on record."""
+        record = received.record
+        record.bytes_in = 0 if received.request.body is None else received.request.body.total
+        record.bytes_out = len(body)
+        await record.end(ResponseStatus(201))
+        headers = [(b"Content-Type", b"application/json"), (b"Cache-Control", b"no-cache, private")]
+        await self._answer(received, 201, headers, body)
 
     async def _refuse(self, received: Received, refusal: Refused) -> None:
         """Answer it ourselves, once the refusal is on record."""

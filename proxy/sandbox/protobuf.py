@@ -10,14 +10,14 @@ times are dropped, except for the few fields where zero is a statement.
 """
 
 import base64
-from collections.abc import Iterator
 from typing import Final
 
+from proxy.kube.protobuf import envelope, fields
+from proxy.kube.protobuf import raw as raw_bytes
 from proxy.sandbox.failures import bad_request
 from proxy.sandbox.objects import Object, timestamp
 from proxy.sandbox.schema import Field, Message, messages
 
-MAGIC: Final = b"k8s\x00"
 _KEEP_ZERO: Final = frozenset(
     {
         "replicas", "backoffLimit", "parallelism", "completions", "gracePeriodSeconds",
@@ -30,72 +30,26 @@ _KEEP_ZERO: Final = frozenset(
 
 def decode(body: bytes) -> Object:
     """The object in `body`. Raises ApiError 400 when it is malformed or of an unknown type."""
-    if not body.startswith(MAGIC):
-        raise bad_request("the body is not Kubernetes protobuf: the first four bytes are wrong")
     try:
-        envelope = dict(_parts(body[len(MAGIC) :]))
-        kind = {number: bytes(value).decode() for number, value in _parts(_raw(envelope[1]))}
-        message = messages().get(kind.get(2, ""))
+        found = envelope(body)
+        message = messages().get(found.kind)
         if message is None:
-            raise bad_request(f"the sandbox cannot read {kind.get(2, 'this')} in protobuf form")
-        fields = _message(message, _raw(envelope.get(2, b"")))
-    except (IndexError, KeyError, ValueError, TypeError) as error:
-        raise bad_request("the protobuf body is malformed") from error
-    return {"apiVersion": kind[1], "kind": kind[2], **fields}
-
-
-def _raw(value: int | bytes) -> bytes:
-    if isinstance(value, int):
-        msg = "a number where bytes belong"
-        raise TypeError(msg)
-    return value
-
-
-def _parts(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    at = 0
-    while at < len(data):
-        tag, at = _varint(data, at)
-        match tag & 7:
-            case 0:
-                value, at = _varint(data, at)
-                yield tag >> 3, value
-                continue
-            case 2:
-                length, at = _varint(data, at)
-            case 1:
-                length = 8
-            case 5:
-                length = 4
-            case _:
-                msg = "unknown wire type"
-                raise ValueError(msg)
-        if at + length > len(data):
-            msg = "cut short"
-            raise ValueError(msg)
-        yield tag >> 3, data[at : at + length]
-        at += length
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
+            raise bad_request(f"the sandbox cannot read {found.kind or 'this'} in protobuf form")
+        content = _message(message, found.raw)
+    except (KeyError, ValueError, TypeError) as error:
+        raise bad_request(f"the protobuf body is malformed: {error}") from error
+    return {"apiVersion": found.api_version, "kind": found.kind, **content}
 
 
 def _message(message: Message, data: bytes) -> Object:
     found: Object = {}
-    for number, raw in _parts(data):
+    for number, raw in fields(data):
         field = message.fields.get(number)
         if field is None:
             continue
         if field.is_map:
-            entry = dict(_parts(_raw(raw)))
-            key = _raw(entry.get(1, b"")).decode()
+            entry = dict(fields(raw_bytes(raw)))
+            key = raw_bytes(entry.get(1, b"")).decode()
             found.setdefault(field.name, {})[key] = _element(field, entry.get(2, b""))
             continue
         value = _element(field, raw)
@@ -110,20 +64,20 @@ def _message(message: Message, data: bytes) -> Object:
 
 def _element(field: Field, raw: int | bytes) -> object:
     if field.type.endswith("!"):
-        return [_raw(value).decode() for _, value in _parts(_raw(raw))]
+        return [raw_bytes(value).decode() for _, value in fields(raw_bytes(raw))]
     if field.is_message:
-        return _message(messages()[field.type], _raw(raw))
+        return _message(messages()[field.type], raw_bytes(raw))
     match field.type:
         case "string":
-            return _raw(raw).decode()
+            return raw_bytes(raw).decode()
         case "bytes":
-            return _bytes(_raw(raw))
+            return _bytes(raw_bytes(raw))
         case "bool":
             return bool(raw)
         case "int32" | "int64" | "uint32" | "uint64":
             return _signed(raw)
         case _:
-            return _value(field.type, dict(_parts(_raw(raw))))
+            return _value(field.type, dict(fields(raw_bytes(raw))))
 
 
 def _bytes(raw: bytes) -> str:
@@ -139,10 +93,10 @@ def _signed(raw: int | bytes) -> int:
 
 def _value(kind: str, parts: dict[int, int | bytes]) -> object:
     if kind == "quantity":
-        return _raw(parts.get(1, b"0")).decode()
+        return raw_bytes(parts.get(1, b"0")).decode()
     if kind == "intorstring":
         if parts.get(1, 0) == 1:
-            return _raw(parts.get(3, b"")).decode()
+            return raw_bytes(parts.get(3, b"")).decode()
         return _signed(parts.get(2, 0))
     if kind == "duration":
         return f"{_signed(parts.get(1, 0)) / 1e9:g}s"

@@ -124,6 +124,10 @@ class ByteStream:
         self._release()
         return data
 
+    def peek(self) -> bytes:
+        """Everything that waits, which goes on waiting."""
+        return b"".join(self._chunks)
+
     def _release(self) -> None:
         if self._paused and self._size <= LOW_WATER:
             self._paused = False

@@ -29,6 +29,7 @@ from proxy.clock import SystemClock
 from proxy.gateway.listener import DataPlane
 from proxy.metrics import Metrics
 from proxy.settings import Settings
+from proxy.state.access import NO_ACCESS, Access
 from proxy.state.snapshot import ClusterRecord, Credential, Snapshot, Usage
 from proxy.upstream.cluster import Target
 
@@ -213,9 +214,11 @@ class World:
     handler: Handler = echo_ok
     backend: asyncio.Server | None = None
     context: ssl.SSLContext | None = None
+    access: Access = NO_ACCESS
 
     def snapshot(self) -> Snapshot:
-        return Snapshot(1, MappingProxyType(self.credentials), MappingProxyType(self.clusters))
+        credentials, clusters = MappingProxyType(self.credentials), MappingProxyType(self.clusters)
+        return Snapshot(1, credentials, clusters, self.access)
 
     def issue(
         self, user: str, *groups: str, clusters: tuple[str, ...] = ("prod",), **more: Any
