@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.cluster import binaries, system_pods
 from tests.cluster.components import POLL_SECONDS, ClusterError, Components
-from tests.cluster.contain import furnish
+from tests.cluster.contain import furnish, weigh_pods
 from tests.cluster.control_plane import ControlPlane, create
 from tests.cluster.node import NODE_NAME, Node
 
@@ -31,6 +31,7 @@ def run(logs: Path, command: list[str]) -> int:
     started = time.monotonic()
     try:
         furnish()
+        weigh_pods()
         programs = _link_binaries(STATE / "bin")
         cluster = Cluster(programs, logs)
         cluster.start()

@@ -80,19 +80,16 @@ class Node:
             images.binary_image(images.COREDNS, self.binaries / "coredns"),
             images.binary_image(images.METRICS_SERVER, self.binaries / "metrics-server"),
         ]
-        ctr = [str(self.binaries / "ctr"), f"--address={CONTAINERD_SOCKET}", "--namespace=k8s.io"]
         self.components.wait_command(
             "containerd listens",
-            [*ctr, "version"],
+            [*_ctr(self.binaries / "ctr"), "version"],
             suspect="containerd",
             timeout=CONTAINERD_SECONDS,
         )
         for number, image in enumerate(made):
             archive = self.state / f"image-{number}.tar"
             images.write_image(image, archive)
-            subprocess.run(
-                [*ctr, "images", "import", str(archive)], check=True, capture_output=True
-            )
+            import_archive(self.binaries / "ctr", archive)
             archive.unlink()
 
     def start_kubelet(self, server: ApiServer) -> None:
@@ -179,3 +176,17 @@ class Node:
         plugins = [{"type": "ptp", "ipam": ipam}, {"type": "loopback"}]
         network = {"cniVersion": "0.4.0", "name": "pods", "plugins": plugins[:1]}
         (directory / "10-pods.conflist").write_text(json.dumps(network))
+
+
+def import_archive(ctr: Path, archive: Path) -> None:
+    """Give the container runtime the images of an archive in the form of `docker save`.
+
+    Raises:
+        subprocess.CalledProcessError: it does not take them; `stderr` says why.
+    """
+    command = [*_ctr(ctr), "images", "import", str(archive)]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def _ctr(program: Path) -> list[str]:
+    return [str(program), f"--address={CONTAINERD_SOCKET}", "--namespace=k8s.io"]

@@ -55,7 +55,11 @@ def _dns() -> list[Manifest]:
         *_role("coredns", rules),
         _object("v1", "ConfigMap", "coredns") | {"data": {"Corefile": COREFILE}},
         # Not the cluster's DNS for the cluster's DNS.
-        _deployment("coredns", container, [volume], dnsPolicy="Default"),
+        _labelled(
+            _deployment("coredns", container, [volume], dnsPolicy="Default"),
+            # By which NetworkPolicies everywhere know whoever answers DNS.
+            {"k8s-app": "kube-dns"},
+        ),
         _service("kube-dns", "coredns", [_port("dns", 53, "UDP"), _port("dns-tcp", 53)])
         | {"metadata": _metadata("kube-dns")},
     ]
@@ -157,6 +161,12 @@ def _deployment(name: str, container: Manifest, volumes: list[Manifest], **pod: 
             "template": {"metadata": {"labels": labels}, "spec": spec},
         }
     }
+
+
+def _labelled(deployment: Manifest, labels: dict[str, str]) -> Manifest:
+    metadata = deployment["spec"]["template"]["metadata"]
+    metadata["labels"] = {**metadata["labels"], **labels}
+    return deployment
 
 
 def _service(name: str, app: str, ports: list[Manifest]) -> Manifest:
