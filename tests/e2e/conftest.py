@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import build, images
+from tests.cluster import build, images, node
+from tests.deploy import image as own_image
 from tests.e2e.client import Client
 from tests.e2e.serving import Proxy, impersonating, serve
 
@@ -98,6 +99,14 @@ def find_program(name: str) -> Path:
 def admin(cluster: Cluster) -> Client:
     """Kubectl with the administrator's kubeconfig: for preparing, never for what a test is about."""
     return Client(find_program("kubectl"), cluster.kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def image() -> None:
+    """Our own image given to the node, since no registry has it."""
+    if "CLUSTER_BIN" not in os.environ:
+        pytest.skip("needs the node's own disk and processes, which a cluster of your own hides")
+    node.import_archive(find_program("ctr"), own_image.archive())
 
 
 @pytest.fixture(scope="session")
