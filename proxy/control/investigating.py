@@ -34,6 +34,7 @@ from proxy.control.users import unknown_user
 from proxy.errors import DeniedError
 from proxy.state.access import Grant, SubjectKind, User
 from proxy.state.permission import Permission
+from proxy.state.sightings import Sighting
 from proxy.state.tokens import Token
 
 SINCE: Final = "30d"
@@ -237,9 +238,13 @@ async def _addresses(act: Act, name: str, rows: list[Row]) -> tuple[AddressItem,
     def network(address: str) -> str:
         return place_of(address, settings.ipv4_prefix, settings.ipv6_prefix).network
 
+    found: list[Sighting] = []
     if governs(act, Permission.LOOK_AT_AUDIT, name):
-        return addresses_of(await act.services.store.sightings.of_user(name, _SEEN), network, MOST)
-    return addresses_of(sightings_of(name, rows), network, MOST)
+        found = await act.services.store.sightings.of_user(name, _SEEN)
+    # What was seen in the last seconds may not be written there yet.
+    known = {one.key for one in found}
+    found += [one for one in sightings_of(name, rows) if one.key not in known]
+    return addresses_of(found, network, MOST)
 
 
 def _about(act: Act) -> About:

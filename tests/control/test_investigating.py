@@ -89,6 +89,13 @@ def test_an_administrator_sees_all_of_it(plane: Plane) -> None:
     assert found["revoke"][0] == 'kubewitness kubeconfig revoke --user alice --yes --reason "…"'
 
 
+def test_an_address_of_a_moment_ago_is_among_them(plane: Plane) -> None:
+    busy(plane)
+    plane.call(source_ips=("198.51.100.1",), credential="a9")
+    first = told(plane)["addresses"][0]
+    assert (first["address"], first["calls"], first["credentials"]) == ("198.51.100.1", 1, ["a9"])
+
+
 def test_it_is_on_record_before_it_is_shown(plane: Plane) -> None:
     busy(plane)
     told(plane, since="2d")
