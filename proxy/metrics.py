@@ -211,6 +211,13 @@ class Metrics:
             multiprocess_mode="livemostrecent",
             registry=registry,
         )
+        self.rolebinding_drift = Gauge(
+            "kubewitness_cluster_rolebinding_drift",
+            "RoleBindings of a cluster that are not as the grants say, where they are looked after.",
+            ["cluster"],
+            multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
         self.build = Info("kubewitness_build", "Version of the running proxy.", registry=registry)
 
 

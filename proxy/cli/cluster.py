@@ -71,7 +71,7 @@ def add(
     client = connect(data_dir, via)
     body: dict[str, Any] = {"name": name, "inCluster": in_cluster}
     if not in_cluster:
-        body["kubeconfig"] = _reduced(name, kubeconfig, context)
+        body["kubeconfig"] = reduced(name, kubeconfig, context)
     added = client.post("/clusters", body)
     write(f"Added cluster {visible(added['name'])} at {visible(added['server'])}.\n")
     if added["note"]:
@@ -79,7 +79,7 @@ def add(
         say(f"`kubewitness cluster bootstrap {name}` prints an account that may only impersonate.")
 
 
-def _reduced(name: str, kubeconfig: Path | None, context: str) -> str:
+def reduced(name: str, kubeconfig: Path | None, context: str) -> str:
     """The one context as a kubeconfig of its own, the files it names embedded."""
     from proxy.pki.kubeconfig import read_kubeconfig
     from proxy.upstream.access import read_access

@@ -13,7 +13,7 @@ NOUNS: Final = {
     "serve": ("serve",),
     "demo": ("demo",),
     "doctor": ("doctor",),
-    "cluster": ("cluster",),
+    "cluster": ("cluster", "cluster_reconcile"),
     "user": ("user", "user_investigation"),
     "group": ("group",),
     "project": ("project",),

@@ -41,6 +41,7 @@ from proxy.runtime.monitoring import checks, shared_registry
 from proxy.runtime.notify import notify, notify_waiting
 from proxy.runtime.patience import Patience, StoppedError
 from proxy.runtime.process import Stop, prepare
+from proxy.runtime.reconciling import Reconciler
 from proxy.runtime.sharing import SharedLooks
 from proxy.runtime.slots import recover_unused
 from proxy.runtime.web import WebListener, address_of, bind
@@ -48,6 +49,7 @@ from proxy.runtime.worker import drain
 from proxy.settings import Settings, split_address
 from proxy.tasks import cancel, spawn
 from proxy.upstream.permissions import ClusterExaminer
+from proxy.upstream.pool import Pool
 
 _log = structlog.get_logger(__name__)
 
@@ -167,6 +169,7 @@ class Server:
         data_plane = Check("data-plane", self._data_plane_failure)
         self._ready = checks(core, looking.indexer, self._stop, data_plane, self._fleet.audit)
         self._essentials.start(self._certificates(core, control), "certificates")
+        self._essentials.start(self._reconciling(core), "RoleBindings")
         if core.store.shared:
             follower = AuthorityFollower(core.identity, core.store, core.watcher)
             self._essentials.start(follower.run(), "authorities of the replicas")
@@ -250,6 +253,21 @@ class Server:
         )
         await listener.start()
         self._stack.push_async_callback(listener.stop)
+
+    async def _reconciling(self, core: Core) -> None:
+        pool = Pool(self._settings.upstream, self._clock)
+        reconciler = Reconciler(
+            core.store,
+            core.watcher,
+            pool,
+            core.recorder,
+            clock=self._clock,
+            metrics=self._metrics,
+        )
+        try:
+            await reconciler.run()
+        finally:
+            pool.close()
 
     async def _certificates(self, core: Core, control: WebListener) -> None:
         changed = asyncio.Event()

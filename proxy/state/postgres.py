@@ -49,6 +49,7 @@ _GRANTS: Final = {
     tables.projects.name: "SELECT, INSERT, UPDATE, DELETE",
     tables.roles.name: "SELECT, INSERT, UPDATE, DELETE",
     tables.sightings.name: "SELECT, INSERT, UPDATE, DELETE",
+    tables.reconcilers.name: "SELECT, INSERT, UPDATE, DELETE",
 }
 _OTHERS: Final = "SELECT, INSERT"
 

@@ -29,6 +29,7 @@ from proxy.state.change import Change
 from proxy.state.listening import Listening
 from proxy.state.people import People
 from proxy.state.reading import read_access, read_tokens, read_version
+from proxy.state.reconcilers import Reconcilers
 from proxy.state.retention import Retentions
 from proxy.state.sealing import SecretBox, key_of
 from proxy.state.sightings import Sightings
@@ -57,6 +58,7 @@ class StateStore:
         )
         self.authorities = SharedAuthorities(self._reading, self._changing, box, clock)
         self.sightings = Sightings(self._reading, self._changing, clock, remote=self.shared)
+        self.reconcilers = Reconcilers(self._reading, self._changing, box, clock)
 
     @classmethod
     async def open(cls, url: str, box: SecretBox, *, clock: Clock) -> Self:

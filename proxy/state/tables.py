@@ -244,3 +244,16 @@ sightings = Table(
     Column("written_at", Double, nullable=False),
     Index("ix_sightings_written_at", "written_at"),
 )
+
+# Second accounts at clusters (`proxy.state.reconcilers`), each for the cluster with that id.
+reconcilers = Table(
+    "reconcilers",
+    metadata,
+    Column("cluster", Text, primary_key=True),
+    Column("cluster_id", Text, nullable=False),
+    Column("server", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("enforce", Boolean, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text, nullable=False),
+)

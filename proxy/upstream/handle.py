@@ -41,6 +41,7 @@ class TargetHandle:
     ) -> None:
         self.warnings = access.warnings
         self.insecure = access.insecure
+        self.server = access.server
         self._access = access
         self._source = source
         self._clock = clock

@@ -26,7 +26,14 @@ def test_no_route_can_change_or_delete_a_record() -> None:
             assert set(operations) == {"get"}, path
         if "delete" in operations:
             noun = path.removeprefix("/api/v1/").removesuffix("/{name}")
-            assert noun in {"clusters", "users", "groups", "projects", "roles"}
+            assert noun in {
+                "clusters",
+                "clusters/{name}/reconciler",
+                "users",
+                "groups",
+                "projects",
+                "roles",
+            }
 
 
 def test_every_reference_resolves() -> None:

@@ -26,6 +26,7 @@ OWN_ACTIONS = {
     "call.withheld": "Under a call's own id: its client was told something else than the outcome before says, because that was confirmed too late.",
     "cluster.add": "The proxy registered the cluster that its pod runs in.",
     "credential.suspicious": "Under the id of an act of the control plane: the credential was used out of the ordinary; `suspicious` has the flags, and `kubewitness audit suspicious` lists them.",
+    "cluster.reconcile": "RoleBindings of a cluster that is looked after differed from the grants: which ones; before and after they were mended, or `drift` where they are only reported.",
     "instance.init": "`kubewitness init` made the data directory.",
     "journal.close": "The proxy ended in good order; nothing follows in this epoch.",
     "journal.heal": "A segment was given up after a disk error, and the record went on in a new one.",

@@ -18,7 +18,7 @@ PASSWORD = "pass/word"  # what a URL has to escape
 _RESET = """
     TRUNCATE kubewitness.clusters, kubewitness.credentials, kubewitness.authorities,
         kubewitness.users, kubewitness.groups, kubewitness.projects, kubewitness.roles,
-        kubewitness.grants, kubewitness.tokens, kubewitness.sightings, kubewitness.retentions,
+        kubewitness.grants, kubewitness.tokens, kubewitness.sightings, kubewitness.reconcilers, kubewitness.retentions,
         kubewitness.retention_approvals, kubewitness.legal_holds, kubewitness.legal_hold_releases;
     UPDATE kubewitness.meta SET version = 1, access_version = 1, sealed_with = '';
 """

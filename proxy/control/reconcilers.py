@@ -1,0 +1,145 @@
+"""Routes of what keeps a cluster's RoleBindings in step with the grants.
+
+What comes in is the kubeconfig of a second account, sealed before it is stored; nothing of it but
+the server's address ever goes out again.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from proxy.authz.bindings import SELECTOR, difference, wanted
+from proxy.clock import rfc3339
+from proxy.control.route import About, Act, Detail, Route, about_name
+from proxy.control.seeing import seen_clusters
+from proxy.errors import NotFoundError
+from proxy.state.access import Scope, ScopeKind
+from proxy.state.permission import Permission
+from proxy.state.reconcilers import ReconcilerRecord
+from proxy.upstream.handle import load_target
+from proxy.upstream.pool import Pool
+from proxy.upstream.rolebindings import RoleBindings
+
+
+class ReconcileRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """How a cluster's RoleBindings are looked after."""
+
+    kubeconfig: Annotated[str, msgspec.Meta(min_length=1)]
+    """YAML with one context, of the account that manages RoleBindings there."""
+    enforce: bool = False
+    """Whether differences are mended; otherwise they are reported."""
+
+
+class ReconcilerItem(msgspec.Struct, frozen=True, rename="camel"):
+    """How a cluster's RoleBindings are looked after, and how they are now. No secret is in it."""
+
+    cluster: str
+    server: str
+    enforce: bool
+    created_at: str
+    created_by: str
+    drift: tuple[str, ...]
+    """What differs from the grants at this moment, in words."""
+
+
+async def show(act: Act) -> ReconcilerItem:
+    """Look at the cluster now."""
+    record = await act.services.store.reconcilers.find(_seen(act))
+    return await _item(act, record, act.services.store.reconcilers.kubeconfig(record))
+
+
+async def put(act: Act) -> ReconcilerItem:
+    """Have RoleBindings looked after, once the account has shown that it can."""
+    name, given = _seen(act), act.body_as(ReconcileRequest)
+    act.require(Permission.MANAGE_CLUSTERS, Scope(ScopeKind.CLUSTER, cluster=name))
+    kubeconfig, services = given.kubeconfig.encode(), act.services
+    server, drift = await _look(act, name, kubeconfig)
+    record = await services.store.reconcilers.put(
+        name, server=server, kubeconfig=kubeconfig, enforce=given.enforce, by=act.user
+    )
+    item = _shown(record, drift)
+    act.changed(None, item)
+    await services.watcher.refresh()
+    return item
+
+
+async def remove(act: Act) -> None:
+    """Look after them no more. What was made stays in the cluster."""
+    name = _seen(act)
+    act.require(Permission.MANAGE_CLUSTERS, Scope(ScopeKind.CLUSTER, cluster=name))
+    record = await act.services.store.reconcilers.remove(name)
+    act.changed(_shown(record, ()), None)
+    await act.services.watcher.refresh()
+
+
+async def _item(act: Act, record: ReconcilerRecord, kubeconfig: bytes) -> ReconcilerItem:
+    _, drift = await _look(act, record.cluster, kubeconfig)
+    return _shown(record, drift)
+
+
+def _shown(record: ReconcilerRecord, drift: tuple[str, ...]) -> ReconcilerItem:
+    return ReconcilerItem(
+        cluster=record.cluster,
+        server=record.server,
+        enforce=record.enforce,
+        created_at=rfc3339(record.created_at),
+        created_by=record.created_by,
+        drift=drift,
+    )
+
+
+async def _look(act: Act, name: str, kubeconfig: bytes) -> tuple[str, tuple[str, ...]]:
+    """Ask the cluster with that account: its address, and what differs from the grants.
+
+    Raises InvalidInputError for an unusable kubeconfig, UnavailableError when the cluster does not
+    answer or refuses the account.
+    """
+    services = act.services
+    pool = Pool(services.settings.upstream, services.clock)
+    handle = await load_target(name, kubeconfig, clock=services.clock)
+    try:
+        bindings = RoleBindings(pool, handle.target)
+        namespaces, found = await bindings.namespaces(), await bindings.ours(SELECTOR)
+    finally:
+        await handle.close()
+        pool.close()
+    drift = difference(wanted(act.access, name, namespaces, services.clock.now()), found)
+    return handle.server, tuple(drift.sentences())
+
+
+def _seen(act: Act) -> str:
+    """The name in the path, if the caller gets to see all of that cluster: NotFoundError."""
+    name = act.param("name")
+    whole = Scope(ScopeKind.CLUSTER, cluster=name)
+    known = name in seen_clusters(act, Permission.LOOK_AT_CLUSTERS)
+    if not known or not act.holds(Permission.LOOK_AT_CLUSTERS, whole):
+        raise NotFoundError(
+            f"There is no cluster {name!r}.",
+            hint="`kubewitness cluster list` shows those there are.",
+        )
+    return name
+
+
+def _about_put(act: Act) -> About:
+    detail: Detail = {"enforce": act.body_as(ReconcileRequest).enforce}
+    return About(act.param("name"), detail)
+
+
+ROUTES = (
+    Route(
+        "GET", "/clusters/{name}/reconciler", "getReconciler",
+        "How a cluster's RoleBindings are looked after, and what differs from the grants now.", show,
+        action="cluster.reconciler.look", about=about_name, response=ReconcilerItem,
+    ),
+    Route(
+        "PUT", "/clusters/{name}/reconciler", "setReconciler",
+        "Keep a cluster's RoleBindings in step with the grants, or report what differs.", put,
+        action="cluster.reconciler.set", about=_about_put, body=ReconcileRequest,
+        response=ReconcilerItem,
+    ),
+    Route(
+        "DELETE", "/clusters/{name}/reconciler", "removeReconciler",
+        "Look after a cluster's RoleBindings no more.", remove,
+        action="cluster.reconciler.remove", about=about_name, status=204,
+    ),
+)  # fmt: skip

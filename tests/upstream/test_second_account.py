@@ -1,0 +1,20 @@
+"""The manifest of the account that keeps RoleBindings."""
+
+import yaml
+
+from proxy.upstream.second_account import manifest
+
+
+def test_it_is_yaml_for_one_account_with_one_role() -> None:
+    documents = [item for item in yaml.safe_load_all(manifest("prod")) if item]
+    assert [item["kind"] for item in documents] == [
+        "Namespace",
+        "ServiceAccount",
+        "Secret",
+        "ClusterRole",
+        "ClusterRoleBinding",
+    ]
+    (binding,) = [item for item in documents if item["kind"] == "ClusterRoleBinding"]
+    assert binding["subjects"][0]["name"] == documents[1]["metadata"]["name"]
+    verbs = {verb for rule in documents[3]["rules"] for verb in rule["verbs"]}
+    assert not verbs & {"*", "impersonate", "escalate", "update", "patch"}
