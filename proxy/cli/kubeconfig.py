@@ -207,7 +207,10 @@ def revoke(
     data_dir: DataDirOption = None,
     via: ViaOption = None,
 ) -> None:
-    """Revoke credentials: the next call is refused and open streams are cut within a second."""
+    """Revoke credentials: the next call is refused and open streams are cut within a second.
+
+    With --user also their API tokens. Grants stay.
+    """
     if bool(serial) == bool(user):
         raise InvalidInputError("Say what to revoke: a serial, or --user.")
     client = connect(data_dir, via)

@@ -222,5 +222,5 @@ def show(
         write(to_csv([column.title for column in columns], rows))
     elif items:
         write(table(columns, rows, width=terminal_width()))
-    else:
+    elif empty:
         say(empty)

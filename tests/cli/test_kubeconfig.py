@@ -165,3 +165,13 @@ def test_the_reason_is_recorded(prod: Plane, command: Command) -> None:
     done = command("kubeconfig", "issue", "eve", "-c", "prod", "-o", "-", "--reason", "on call")
     assert done.code == 0, done.err
     assert prod.events("credential.issue")[0]["detail"]["reason"] == "on call"
+
+
+def test_revoking_a_user_takes_their_tokens_too(prod: Plane, command: Command) -> None:
+    del prod
+    command("user", "add", "ci", "--service")
+    assert command("token", "add", "ci", "-P", "audit.look", "--expires", "1h").code == 0
+    identity = command("token", "list", "-o", "name").out.strip()
+    done = command("kubeconfig", "revoke", "--user", "ci", "--yes")
+    assert (done.code, done.out, done.err) == (0, "", f"API tokens revoked, too: {identity}.\n")
+    assert command("token", "list", "-o", "name").out == ""
