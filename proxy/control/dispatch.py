@@ -27,15 +27,15 @@ from proxy.control import permissions
 from proxy.control.admitting import admit, claimed
 from proxy.control.caller import Known
 from proxy.control.problems import problem_of, response
-from proxy.control.reading import read_body, read_query
+from proxy.control.reading import LINE_LIMIT, read_body, read_query
 from proxy.control.route import STREAM, About, Act, Detail, Route, Versioned
 from proxy.control.services import Services
 from proxy.control.suspecting import suspect
 from proxy.errors import DeniedError, KubewitnessError, UnavailableError
 from proxy.tasks import spawn
 
-_TEXT_LIMIT: Final = 8192
-"""Characters of a client's text that a system event keeps: all of a query, which aiohttp bounds."""
+_TEXT_LIMIT: Final = LINE_LIMIT
+"""Characters of a client's text that a system event keeps: all of a query."""
 _VIA: Final = (("kubewitness/", "cli"), ("Mozilla/", "dashboard"))
 """Beginnings of user agents, and what each is called on record; everything else is `api`."""
 _log = structlog.get_logger(__name__)

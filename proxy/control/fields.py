@@ -21,7 +21,12 @@ Reason = Annotated[
 ]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="Most items of a page.")]
 CursorText = Annotated[
-    str, msgspec.Meta(max_length=2048, description="`next` of the page before; empty at first.")
+    str,
+    msgspec.Meta(
+        max_length=2048,
+        pattern=r"^[A-Za-z0-9_-]*$",
+        description="`next` of the page before; empty at first.",
+    ),
 ]
 
 _MICROS: Final = 1_000_000

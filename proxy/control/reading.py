@@ -11,6 +11,8 @@ from proxy.errors import InvalidInputError
 
 BODY_LIMIT: Final = 1024 * 1024
 """Bytes of the largest body; a kubeconfig with embedded certificates is a tenth of it."""
+LINE_LIMIT: Final = 64 * 1024
+"""Bytes of the longest path with its query: several texts of the greatest length, percent-encoded."""
 
 
 def read_query(route: Route, request: web.Request) -> msgspec.Struct:

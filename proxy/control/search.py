@@ -11,6 +11,7 @@ from proxy.audit.index.export import event
 from proxy.audit.index.query import Filter, Within
 from proxy.audit.index.rows import Row
 from proxy.audit.moments import parse_moment
+from proxy.control.fields import CursorText
 from proxy.control.route import About, Act
 from proxy.control.sight import said, seen
 from proxy.errors import KubewitnessError
@@ -90,7 +91,7 @@ class PageQuery(AuditQuery, frozen=True, kw_only=True):
     """Which events, and which page of them."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
-    cursor: Text = ""
+    cursor: CursorText = ""
     """`next` of the page before."""
     oldest: bool = False
     """Oldest first."""

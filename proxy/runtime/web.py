@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from proxy.control.reading import LINE_LIMIT
 from proxy.errors import UnavailableError
 from proxy.settings import split_address
 
@@ -63,7 +64,11 @@ class WebListener:
         context: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         self._runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, shutdown_timeout=2.0
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=2.0,
+            max_line_size=LINE_LIMIT,
         )
         self._socket = sock
         self._context = context

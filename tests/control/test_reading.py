@@ -53,3 +53,11 @@ def test_bad_queries_are_refused_with_the_place(shared: Plane, path: str, said: 
     status, _, problem = raw(shared, "GET", path)
     assert status == 400
     assert said in problem["detail"]
+
+
+def test_a_long_query_is_read_and_stands_in_the_record_whole(plane: Plane) -> None:
+    text = "%F0%90%8D%88" * 1024
+    status, _, _ = raw(plane, "GET", f"/api/v1/audit/calls?user={text}&text={text}")
+    assert status == 200
+    recorded = plane.events("audit.search")[-1]["detail"]["query"]
+    assert recorded == f"user={text}&text={text}"
