@@ -168,11 +168,20 @@ def bootstrap(
             show_default=False,
         ),
     ] = None,
+    namespace: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--namespace",
+            "-n",
+            help="A namespace in which something is granted by itself; repeat it.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Print the manifest of an account that may impersonate and nothing else.
 
-    Works without a server. Apply it to the cluster with an administrator's kubeconfig.
+    It also binds the groups that grants give (kubewitness:ROLE) to what they may do there. Works without a server. Apply it to the cluster with an administrator's kubeconfig.
     """
     from proxy.upstream.bootstrap import manifest
 
-    write(manifest(name, group or [], users=user or []))
+    write(manifest(name, group or [], users=user or [], namespaces=namespace or []))

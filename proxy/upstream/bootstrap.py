@@ -1,4 +1,7 @@
-"""The manifest of the account a cluster should give us: it may impersonate, and nothing else."""
+"""The manifest of the account a cluster should give us: it may impersonate, and nothing else.
+
+With it come the rights of the groups that grants give (`proxy.upstream.rights`).
+"""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -7,7 +10,9 @@ import yaml
 
 from proxy.errors import InvalidInputError
 from proxy.kube.impersonation import check_name
+from proxy.state.naming import check_label
 from proxy.state.repository import check_cluster_name
+from proxy.upstream import rights
 from proxy.upstream.cluster import EXTRA_CREDENTIAL, EXTRA_IMPERSONATOR
 
 NAMESPACE: Final = "kubewitness"
@@ -17,11 +22,17 @@ _LABELS: Final = {"app.kubernetes.io/name": "kubewitness"}
 
 
 def manifest(
-    name: str, groups: Sequence[str], *, users: Sequence[str] = (), token_secret: bool = True
+    name: str,
+    groups: Sequence[str],
+    *,
+    users: Sequence[str] = (),
+    namespaces: Sequence[str] = (),
+    token_secret: bool = True,
 ) -> str:
     """YAML for the proxy's account on the cluster that is called `name` here.
 
-    `groups` are those it may impersonate; people with other groups are refused by the cluster.
+    `groups` are those it may impersonate besides our own roles'; people with other groups are
+    refused by the cluster. `namespaces` are those in which something is granted by itself.
     `users` restricts whom it may impersonate; without it anyone, which Kubernetes' own rules cannot
     narrow. `token_secret` adds a Secret with a lasting token; without it a token is requested.
     Raises InvalidInputError for reserved or malformed names.
@@ -32,12 +43,16 @@ def manifest(
             check_name("group", group)
         for user in users:
             check_name("user", user)
+        for namespace in namespaces:
+            check_label("namespace", namespace)
     except ValueError as error:
         raise InvalidInputError(str(error)) from error
     documents = [_namespace(), _account(), *([_token()] if token_secret else [])]
     head = _HEAD.format(name=name, users=_users_note(users), groups=_groups_note(groups))
     parts = [head + _yaml(documents[0]), *map(_yaml, documents[1:])]
-    parts += [_yaml(role(groups, users)), _yaml(_binding())]
+    own = rights.groups(namespaces)
+    parts += [_yaml(role([*groups, *own], users)), _yaml(_binding())]
+    parts += map(_yaml, rights.rights(namespaces, _LABELS))
     tail = _LASTING_STEPS if token_secret else _REQUEST_STEPS
     return "---\n".join(parts) + tail.format(name=name, namespace=NAMESPACE, account=ACCOUNT)
 
@@ -120,10 +135,12 @@ def _groups_note(groups: Sequence[str]) -> str:
     if groups:
         return (
             "# It may impersonate the groups listed below and no other; system:masters never.\n"
+            "# Those of kubewitness: are what grants give; the bindings at the end say what they may do.\n"
             "# A person whose certificate has a group that is not listed gets 403 from the cluster."
         )
     return (
-        "# It may impersonate no group. A person whose certificate has one gets 403 from the cluster;\n"
+        "# It may impersonate no group but those of kubewitness:, which are what grants give; the bindings\n"
+        "# at the end say what they may do. A person whose certificate has another gets 403 from the cluster;\n"
         "# name those in use with --group."
     )
 

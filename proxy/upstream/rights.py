@@ -1,0 +1,107 @@
+"""What our roles' groups may do in a cluster: its own rules, the second wall behind the grants.
+
+A call of somebody whom grants govern reaches the cluster with the groups `kubewitness:ROLE`, or
+`kubewitness:ROLE:NAMESPACE` for what is limited to namespaces (`proxy.authz.applying`).
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+READ_ONLY: Final = "kubewitness-read-only"
+FULL_ROLES: Final = ("admin", "cluster-admin", "project-admin")
+"""Built-in roles that may do everything in a whole cluster."""
+READING_ROLES: Final = ("admin-read-only", "project-read-only")
+FULL_IN_NAMESPACE: Final = ("cluster-admin", "namespace-admin", "project-admin")
+"""The same in a namespace: a project may hold namespaces of a cluster instead of all of it."""
+READING_IN_NAMESPACE: Final = ("namespace-read-only", "project-read-only")
+
+_API: Final = "rbac.authorization.k8s.io"
+_AGGREGATE: Final = {"kubewitness.io/aggregate-to-read-only": "true"}
+_LOOKING: Final = ("get", "list", "watch")
+_CLUSTER_SCOPED: Final = {
+    "": ("componentstatuses", "namespaces", "nodes", "persistentvolumes"),
+    "admissionregistration.k8s.io": ("*",),
+    "apiextensions.k8s.io": ("customresourcedefinitions",),
+    "apiregistration.k8s.io": ("apiservices",),
+    "certificates.k8s.io": ("certificatesigningrequests",),
+    "flowcontrol.apiserver.k8s.io": ("*",),
+    "metrics.k8s.io": ("nodes", "pods"),
+    "networking.k8s.io": ("ingressclasses", "ipaddresses", "servicecidrs"),
+    "node.k8s.io": ("runtimeclasses",),
+    _API: ("clusterrolebindings", "clusterroles", "rolebindings", "roles"),
+    "scheduling.k8s.io": ("priorityclasses",),
+    "storage.k8s.io": ("*",),
+}
+"""What `view` leaves out and whoever looks at a cluster needs; no secrets."""
+
+
+def groups(namespaces: Sequence[str]) -> list[str]:
+    """All groups that grants of built-in roles can give in a cluster, and in these namespaces."""
+    whole = [f"kubewitness:{role}" for role in (*FULL_ROLES, *READING_ROLES)]
+    limited = [
+        f"kubewitness:{role}:{namespace}"
+        for namespace in namespaces
+        for role in (*FULL_IN_NAMESPACE, *READING_IN_NAMESPACE)
+    ]
+    return sorted({*whole, *limited})
+
+
+def rights(namespaces: Sequence[str], labels: dict[str, str]) -> list[dict[str, Any]]:
+    """ClusterRoles and bindings for those groups."""
+    found = [_read_only(labels), _cluster_scoped(labels)]
+    found += [
+        _binding("kubewitness-full", "cluster-admin", FULL_ROLES, labels),
+        _binding(READ_ONLY, READ_ONLY, READING_ROLES, labels),
+    ]
+    for name in sorted(set(namespaces)):
+        found += [
+            _binding("kubewitness-full", "admin", FULL_IN_NAMESPACE, labels, name),
+            _binding(READ_ONLY, "view", READING_IN_NAMESPACE, labels, name),
+        ]
+    return found
+
+
+def _read_only(labels: dict[str, str]) -> dict[str, Any]:
+    """`view`, whatever is added to it, and what lies in no namespace."""
+    selectors = [{f"{_API}/aggregate-to-view": "true"}, _AGGREGATE]
+    return {
+        "apiVersion": f"{_API}/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": READ_ONLY, "labels": dict(labels)},
+        "aggregationRule": {
+            "clusterRoleSelectors": [{"matchLabels": dict(labels)} for labels in selectors]
+        },
+        "rules": [],
+    }
+
+
+def _cluster_scoped(labels: dict[str, str]) -> dict[str, Any]:
+    rules: list[dict[str, Any]] = [
+        {"apiGroups": [group], "resources": list(resources), "verbs": list(_LOOKING)}
+        for group, resources in _CLUSTER_SCOPED.items()
+    ]
+    rules.append({"nonResourceURLs": ["/metrics"], "verbs": ["get"]})
+    return {
+        "apiVersion": f"{_API}/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": f"{READ_ONLY}-cluster", "labels": {**labels, **_AGGREGATE}},
+        "rules": rules,
+    }
+
+
+def _binding(
+    name: str, role: str, holders: Iterable[str], labels: dict[str, str], namespace: str = ""
+) -> dict[str, Any]:
+    """The groups of some roles bound to a ClusterRole, everywhere or in one namespace."""
+    end = f":{namespace}" if namespace else ""
+    where = {"namespace": namespace} if namespace else {}
+    return {
+        "apiVersion": f"{_API}/v1",
+        "kind": "RoleBinding" if namespace else "ClusterRoleBinding",
+        "metadata": {"name": name, **where, "labels": dict(labels)},
+        "roleRef": {"apiGroup": _API, "kind": "ClusterRole", "name": role},
+        "subjects": [
+            {"apiGroup": _API, "kind": "Group", "name": f"kubewitness:{holder}{end}"}
+            for holder in sorted(holders)
+        ],
+    }
