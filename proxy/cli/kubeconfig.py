@@ -220,9 +220,10 @@ def revoke(
     else:
         path = path_of("credentials", _whole_serial(client, serial), "revoke")
         answer = client.post(path, {"reason": reason})
-    _show(form, answer["items"], "Nothing to revoke: all of it had ended before.")
-    for token in answer.get("tokens", ()):
-        say(f"The API token {visible(token)} is revoked, too.")
+    tokens = answer.get("tokens") or ()
+    _show(form, answer["items"], "" if tokens else "Nothing to revoke: all of it had ended before.")
+    for token in tokens:
+        say(f"The API token {token} is revoked, too.")
 
 
 def _whole_serial(client: "Client", serial: str) -> str:

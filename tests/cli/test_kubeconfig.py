@@ -173,5 +173,9 @@ def test_revoking_a_user_takes_their_tokens_too(prod: Plane, command: Command) -
     assert command("token", "add", "ci", "-P", "audit.look", "--expires", "1h").code == 0
     identity = command("token", "list", "-o", "name").out.strip()
     done = command("kubeconfig", "revoke", "--user", "ci", "--yes")
-    assert (done.code, done.out, done.err) == (0, "", f"API tokens revoked, too: {identity}.\n")
+    assert (done.code, done.out, done.err) == (
+        0,
+        "",
+        f"The API token {identity} is revoked, too.\n",
+    )
     assert command("token", "list", "-o", "name").out == ""
