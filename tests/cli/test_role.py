@@ -55,7 +55,7 @@ def test_a_role_of_ones_own(
     assert command("role", "list", "-o", "name").out.splitlines()[-1] == "deployer"
     assert command("role", "remove", "deployer", "--yes").err == "Removed role deployer.\n"
     assert plane.events("role.add")[0]["detail"]["reason"] == "asked for"
-    assert command("role", "remove", "admin", "--yes").code == 2
+    assert command("role", "remove", "admin", "--yes").code == 5
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ def test_a_page_has_the_grants_of_groups_too(people: Plane, command: Command) ->
     [
         (["add", "rob"], 5, "rob"),
         (["add", "system:admin"], 2, "system:"),
+        (["add", "kubewitness:x"], 2, "kubewitness:"),
         (["add", "ann", "--group", "none"], 4, "no group none"),
         (["show", "none"], 4, "'none'"),
         (["change", "rob"], 2, "Say what to change"),
