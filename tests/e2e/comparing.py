@@ -33,6 +33,9 @@ _VOLATILE = (
     (r"(?m)^Extra: kubewitness\.io/\S+\s+\[[^]]*\]\n", ""),
     (r" {2,}", "  "),
     (r"-{4,}", "----"),
+    # A loop of the API server looks over all addresses every few minutes, now and then just as a Service is made.
+    (r"(?m)^.* ipallocator-repair-controller .*\n", ""),
+    (r"Events:\n  Type .*\n  ----.*\n(?! )", "Events:  <none>\n"),
 )
 
 
