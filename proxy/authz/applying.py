@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from proxy.authz.roles import PREFIX, is_role_name, reaches_clusters, role_of
+from proxy.authz.roles import PREFIX, reaches_clusters, role_of
 from proxy.authz.standing import Caller, granted, is_over
 from proxy.kube.impersonation import check_name
 from proxy.state.access import Access, Grant, Role, Scope, ScopeKind
@@ -127,9 +127,12 @@ def _work_out(access: Access, caller: Caller, cluster: str, now: float) -> AtClu
 
 
 def _groups(item: Applied) -> Iterator[str]:
-    """The groups in the cluster that one grant gives; nothing that Kubernetes owns, ever."""
+    """The groups in the cluster that one grant gives; nothing that Kubernetes owns, ever.
+
+    A custom role gives those that it names: the cluster has to know what they may do.
+    """
     role = item.role
-    if reaches_clusters(role) and is_role_name(role.name):
+    if role.built_in and reaches_clusters(role):
         if item.namespaces is None:
             yield f"{PREFIX}{role.name}"
         for namespace in item.namespaces or ():

@@ -3,7 +3,6 @@
 The table of docs/reference/roles.md is made from this one.
 """
 
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -159,17 +158,10 @@ _TABLE: Final = (
 )
 BUILT_IN: Final[Mapping[str, Role]] = MappingProxyType({role.name: role for role in _TABLE})
 
-_NAME: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
-
 
 def role_of(access: Access, name: str) -> Role | None:
     """The role of that name. One of our own cannot be replaced by a custom one."""
     return BUILT_IN.get(name) or access.roles.get(name)
-
-
-def is_role_name(name: str) -> bool:
-    """Whether a role can be called so: `kubewitness:NAME` must be nobody else's group in clusters."""
-    return _NAME.fullmatch(name) is not None
 
 
 def reaches_clusters(role: Role) -> bool:

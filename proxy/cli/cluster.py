@@ -152,7 +152,11 @@ def remove(
     write(f"Removed cluster {visible(name)}. What was recorded of it stays.\n")
 
 
-@app.command(epilog="Example:  kubewitness cluster bootstrap prod --group dev | kubectl apply -f -")
+@app.command(
+    epilog="Examples:\n\n"
+    "  kubewitness cluster bootstrap prod --group dev | kubectl apply -f -\n\n"
+    "  kubewitness cluster bootstrap local --rights --namespace web | kubectl apply -f -"
+)
 def bootstrap(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name the cluster will have here.")],
     group: Annotated[
@@ -177,11 +181,28 @@ def bootstrap(
             show_default=False,
         ),
     ] = None,
+    rights: Annotated[
+        bool,
+        typer.Option(
+            "--rights",
+            help="Only what the groups of grants may do, without the account: it was made otherwise, "
+            "by the Helm chart say.",
+        ),
+    ] = False,
 ) -> None:
     """Print the manifest of an account that may impersonate and nothing else.
 
-    It also binds the groups that grants give (kubewitness:ROLE) to what they may do there. Works without a server. Apply it to the cluster with an administrator's kubeconfig.
+    It also binds the groups that grants give (kubewitness:ROLE) to what they may do there. Works
+    without a server. Apply it to the cluster with an administrator's kubeconfig.
     """
     from proxy.upstream.bootstrap import manifest
+    from proxy.upstream.rights import manifest as rights_manifest
 
+    if rights and (group or user):
+        raise InvalidInputError(
+            "--rights is without the account that --group and --user are about."
+        )
+    if rights:
+        write(rights_manifest(namespace or []))
+        return
     write(manifest(name, group or [], users=user or [], namespaces=namespace or []))

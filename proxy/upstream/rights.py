@@ -7,6 +7,10 @@ A call of somebody whom grants govern reaches the cluster with the groups `kubew
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import yaml
+
+from proxy.state.naming import check_label
+
 READ_ONLY: Final = "kubewitness-read-only"
 FULL_ROLES: Final = ("admin", "cluster-admin", "project-admin")
 """Built-in roles that may do everything in a whole cluster."""
@@ -15,6 +19,12 @@ FULL_IN_NAMESPACE: Final = ("cluster-admin", "namespace-admin", "project-admin")
 """The same in a namespace: a project may hold namespaces of a cluster instead of all of it."""
 READING_IN_NAMESPACE: Final = ("namespace-read-only", "project-read-only")
 
+_HEAD: Final = """\
+# What the groups that grants give may do in this cluster. The proxy's account must be able to impersonate
+# them as well (`impersonation.groups` of the Helm chart):
+#
+{groups}
+"""
 _API: Final = "rbac.authorization.k8s.io"
 _AGGREGATE: Final = {"kubewitness.io/aggregate-to-read-only": "true"}
 _LOOKING: Final = ("get", "list", "watch")
@@ -33,6 +43,20 @@ _CLUSTER_SCOPED: Final = {
     "storage.k8s.io": ("*",),
 }
 """What `view` leaves out and whoever looks at a cluster needs; no secrets."""
+
+
+def manifest(namespaces: Sequence[str]) -> str:
+    """The rights alone, as YAML: for a cluster whose proxy account was made in another way.
+
+    Raises InvalidInputError for what is no namespace's name.
+    """
+    for namespace in namespaces:
+        check_label("namespace", namespace)
+    listed = "\n".join(f"#   {group}" for group in groups(namespaces))
+    documents = rights(namespaces, {"app.kubernetes.io/name": "kubewitness"})
+    return _HEAD.format(groups=listed) + "---\n".join(
+        yaml.safe_dump(document, sort_keys=False) for document in documents
+    )
 
 
 def groups(namespaces: Sequence[str]) -> list[str]:

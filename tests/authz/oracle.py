@@ -282,7 +282,9 @@ def groups_in_the_cluster(
     found = set()
     for grant in grants_that_stand(access, user, certificate, now):
         for place in places(access, grant.scope, cluster):
-            if gives_something_in_clusters(access, grant.role):
+            if grant.role in FULL_ROLES | READ_ROLES and gives_something_in_clusters(
+                access, grant.role
+            ):
                 end = "" if place == "*" else f":{place}"
                 found.add(f"kubewitness:{grant.role}{end}")
             if grant.role in access.roles and grant.role not in FULL_ROLES:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.authz.roles import BUILT_IN, KUBERNETES, ORGANIZATION_ONLY, is_role_name, role_of
+from proxy.authz.roles import BUILT_IN, KUBERNETES, ORGANIZATION_ONLY, role_of
 from proxy.state.access import ClusterAccess, ScopeKind
 from proxy.state.permission import Permission
 from tests.authz.people import access, role
@@ -66,11 +66,3 @@ def test_a_custom_role_cannot_replace_a_built_in_one() -> None:
     assert role_of(state, "namespace-read-only") is BUILT_IN["namespace-read-only"]
     assert role_of(state, "deployer") is state.roles["deployer"]
     assert role_of(state, "nobody") is None
-
-
-@pytest.mark.parametrize(
-    ("name", "fits"),
-    [("deployer", True), ("a", True), ("namespace-admin:web", False), ("Admin", False), ("", False), ("x\n", False)],
-)  # fmt: skip
-def test_a_roles_name_cannot_pass_for_anothers_group(name: str, fits: bool) -> None:
-    assert is_role_name(name) is fits

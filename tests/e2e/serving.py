@@ -29,7 +29,7 @@ class Proxy:
 
     def cli(self, *arguments: str) -> str:
         """Run a `kubewitness` command on this data directory, require success, give its output."""
-        return _cli(*arguments, "--data-dir", str(self.data_dir))
+        return kubewitness(*arguments, "--data-dir", str(self.data_dir))
 
     def issue(
         self, user: str, *groups: str, clusters: tuple[str, ...], renewing: bool = False
@@ -48,7 +48,7 @@ class Proxy:
         The commands printed below the manifest are run as they stand there, up to the one that adds the cluster.
         """
         options = [item for group in groups for item in ("--group", group)]
-        manifest = _cli("cluster", "bootstrap", name, *options)
+        manifest = kubewitness("cluster", "bootstrap", name, *options)
         there = admin.within("kubewitness")
         there.ok("apply", "-f", "-", stdin=manifest.encode())
         there.ok(
@@ -72,7 +72,8 @@ class Proxy:
         return list(found)
 
 
-def _cli(*arguments: str) -> str:
+def kubewitness(*arguments: str) -> str:
+    """Run a `kubewitness` command, require success, give its output."""
     command = [sys.executable, "-m", "proxy", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, f"{' '.join(arguments)}: {done.stdout}{done.stderr}"
@@ -80,11 +81,17 @@ def _cli(*arguments: str) -> str:
 
 
 @contextmanager
-def serve(directory: Path) -> Iterator[Proxy]:
-    """Initialise a data directory, serve it, wait until it is ready; stop it in the end, in order."""
-    listen, control, metrics = (f"127.0.0.1:{port}" for port in reserved_ports(3))
+def serve(directory: Path, host: str = "127.0.0.1") -> Iterator[Proxy]:
+    """Initialise a data directory, serve it, wait until it is ready; stop it in the end, in order.
+
+    `host` is the address that kubectl reaches it at.
+    """
+    ports = reserved_ports(3)
+    listen = f"{host}:{ports[0]}"
+    control, metrics = (f"127.0.0.1:{port}" for port in ports[1:])
     proxy = Proxy(directory / "data", metrics)
-    proxy.cli("init", "--listen", listen, "--control", control, "--metrics", metrics)
+    names = ("--tls-names", f"{host},localhost,127.0.0.1")
+    proxy.cli("init", "--listen", listen, "--control", control, "--metrics", metrics, *names)
     command = [sys.executable, "-m", "proxy", "serve", "--data-dir", str(proxy.data_dir)]
     log = directory / "serve.log"
     with log.open("wb") as output:

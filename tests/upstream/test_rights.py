@@ -10,6 +10,7 @@ from proxy.errors import InvalidInputError
 from proxy.state.access import ClusterAccess, Place, Scope, ScopeKind
 from proxy.upstream.bootstrap import manifest
 from proxy.upstream.rights import groups, rights
+from proxy.upstream.rights import manifest as rights_manifest
 from tests.authz.people import NOW, access, grant, user
 
 SCOPES = {
@@ -81,3 +82,13 @@ def test_the_manifest_lets_us_impersonate_exactly_these() -> None:
 def test_a_namespace_is_a_namespace() -> None:
     with pytest.raises(InvalidInputError, match="namespace"):
         manifest("prod", [], namespaces=["Not one"])
+
+
+def test_the_rights_alone_name_the_groups_and_make_no_account() -> None:
+    text = rights_manifest(["web"])
+    documents = [item for item in yaml.safe_load_all(text) if item]
+    assert documents == rights(["web"], {"app.kubernetes.io/name": "kubewitness"})
+    assert all(f"#   {group}\n" in text for group in groups(["web"]))
+    assert not {item["kind"] for item in documents} & {"ServiceAccount", "Secret"}
+    with pytest.raises(InvalidInputError):
+        rights_manifest(["../x"])
