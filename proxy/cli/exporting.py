@@ -49,7 +49,9 @@ def _role(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _grant(item: dict[str, Any]) -> dict[str, Any]:
-    where = {name: value for name, value in item["scope"].items() if name != "kind"}
+    where: dict[str, Any] = {name: value for name, value in item["scope"].items() if name != "kind"}
+    if item["scope"]["kind"] == "organization":
+        where = {"organization": True}
     return _filled(
         {
             item["subject"]["kind"]: item["subject"]["name"],

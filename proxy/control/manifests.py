@@ -53,8 +53,8 @@ class ProjectSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GrantSpec(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """A role for a user or a group, in a project, a cluster, a namespace of a cluster; or in the
-    whole organization, when none is named."""
+    """A role for a user or a group, in a project, a cluster, a namespace of a cluster, or the whole
+    organization. Where it holds is always said: a name that was forgotten must not widen it."""
 
     role: Name
     user: Text = ""
@@ -62,6 +62,7 @@ class GrantSpec(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fiel
     project: Text = ""
     cluster: Text = ""
     namespace: Text = ""
+    organization: bool = False
     expires_at: Text = ""
     """RFC 3339; empty is for good."""
     reason: Reason = ""
@@ -82,8 +83,11 @@ class GrantSpec(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fiel
             kind = ScopeKind.NAMESPACE
         else:
             kind = ScopeKind.CLUSTER if self.cluster else ScopeKind.ORGANIZATION
-        if self.project and (self.cluster or self.namespace):
-            raise InvalidInputError("A grant is in a project or in a cluster: name one of them.")
+        if bool(self.project) + bool(self.cluster or self.namespace) + self.organization != 1:
+            raise InvalidInputError(
+                "A grant is in a project, in a cluster, or in the whole organization: say which one.",
+                hint="project: P, cluster: C (with namespace: N or without), or organization: true.",
+            )
         return Scope(kind, self.project, self.cluster, self.namespace)
 
 

@@ -70,7 +70,7 @@ def test_all_or_nothing(client: Client) -> None:
         (document("Grant", user="rob", group="dev", role="admin"), r"objects\[0\]: .*name one"),
         (document("Grant", role="admin"), r"objects\[0\]"),
         (document("Grant", user="rob", role="admin", cluster="prod"), "cannot be granted"),
-        (document("Grant", user="rob", role="admin", expiresAt="30d"), "again and again"),
+        (document("Grant", user="rob", role="admin", organization=True, expiresAt="30d"), "again and again"),
     ],
     ids=str,
 )  # fmt: skip
@@ -89,7 +89,7 @@ def test_each_change_is_one_that_the_caller_may_make(plane: Plane) -> None:
         document("Project", "more"),
         document("Project", "shop", places=[{"cluster": "prod"}, {"cluster": "test"}]),
         document("Grant", user="seller", role="project-read-only", project="bank"),
-        document("Grant", user="seller", role="admin"),
+        document("Grant", user="seller", role="admin", organization=True),
     ):
         with pytest.raises((DeniedError, NotFoundError)):
             send(boss, refused)

@@ -55,7 +55,7 @@ def test_a_role_that_grows_in_the_same_documents_is_worth_what_it_becomes(plane:
     grown = document("Role", "small", scopes=["organization"], permissions=["audit.export"])
     assert len(send(clerk, grown, dryRun=True)) == 1, "it is granted to nobody"
     with pytest.raises(DeniedError, match=r"audit\.export"):
-        send(clerk, grown, document("Grant", user="clerk", role="small"))
+        send(clerk, grown, document("Grant", user="clerk", role="small", organization=True))
     granted(client, "clerk", "small", ORGANIZATION)
     with pytest.raises(DeniedError, match=r"audit\.export"):
         send(clerk, grown)

@@ -47,7 +47,7 @@ def test_what_is_no_document(given: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("given", "scope"),
     [
-        ({}, Scope(ScopeKind.ORGANIZATION)),
+        ({"organization": True}, Scope(ScopeKind.ORGANIZATION)),
         ({"project": "p"}, Scope(ScopeKind.PROJECT, project="p")),
         ({"cluster": "c"}, Scope(ScopeKind.CLUSTER, cluster="c")),
         (
@@ -56,7 +56,7 @@ def test_what_is_no_document(given: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_where_a_grant_holds(given: dict[str, str], scope: Scope) -> None:
+def test_where_a_grant_holds(given: dict[str, Any], scope: Scope) -> None:
     assert GrantSpec("admin", user="rob", **given).scope() == scope
 
 
@@ -66,5 +66,18 @@ def test_to_whom_a_grant_is() -> None:
     for neither in (GrantSpec("admin"), GrantSpec("admin", user="rob", group="dev")):
         with pytest.raises(InvalidInputError, match="name one"):
             neither.subject()
-    with pytest.raises(InvalidInputError, match="project or in a cluster"):
-        GrantSpec("admin", user="rob", project="p", cluster="c").scope()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"project": "p", "cluster": "c"},
+        {"project": "p", "organization": True},
+        {"cluster": "c", "organization": True},
+        {"namespace": "n", "organization": True},
+    ],
+)
+def test_nothing_is_wider_than_it_says(given: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError, match="say which one"):
+        GrantSpec("admin", user="rob", **given).scope()

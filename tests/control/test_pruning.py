@@ -37,10 +37,10 @@ def test_nobody_removes_themselves_by_forgetting_to_mention_it(
     ann = Client(plane.granted("ann", "admin"))
     with pytest.raises(ConflictError, match="remove yourself"):
         send(ann, document("User", "rob"), prune=True)
-    other = document("Grant", user="ann", role="auditor")
+    other = document("Grant", user="ann", role="auditor", organization=True)
     with pytest.raises(ConflictError, match="makes you an administrator"):
         send(ann, other, prune=True)
-    mine = document("Grant", user="ann", role="admin")
+    mine = document("Grant", user="ann", role="admin", organization=True)
     assert [item["action"] for item in send(ann, other, mine, prune=True)] == ["add"]
     # The machine's own administrator needs no grant, so it may take all of them.
     ended = send(client, other, prune=True)

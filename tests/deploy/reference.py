@@ -17,6 +17,7 @@ from proxy.control.openapi import document
 from proxy.control.permissions import REQUIRED
 from proxy.control.routes import ROUTES
 from tests.deploy.prometheus import ROOT
+from tests.deploy.roles import roles
 from tests.write_tables import metrics_table
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -46,6 +47,7 @@ def documents() -> dict[Path, str]:
         "events": events(),
         "api": api(),
         "commands": commands(),
+        "roles": roles(_NOTE),
     }
     return {REFERENCE / f"{name}.md": text for name, text in pages.items()}
 

@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 import structlog.testing
 
+from proxy.authz.deciding import decide
+from proxy.authz.standing import caller_of
 from proxy.clock import ManualClock, SystemClock
+from proxy.state.access import Scope, ScopeKind, SubjectKind, UserKind
 from proxy.state.repository import StateStore
 from proxy.state.sealing import SecretBox
 from proxy.state.snapshot import Credential, Snapshot, Usage
 from proxy.state.watcher import PRUNE_SECONDS, SnapshotWatcher
+from tests.authz.people import request
 
 
 def credential(serial: str, not_after: float) -> Credential:
@@ -137,3 +141,42 @@ async def test_a_revocation_by_another_process_arrives_within_a_second(
     finally:
         process.close()
         await watcher.close()
+
+
+async def test_a_grant_counts_at_another_replica_soon_and_no_longer_than_it_stands(
+    url: str, clock: ManualClock
+) -> None:
+    """Each with its own connections, as replicas have; nobody pokes the one that only follows."""
+    box = SecretBox(bytes(32))
+    here, there = [await StateStore.open(url, box, clock=clock) for _ in range(2)]
+    following = SnapshotWatcher(there, clock=clock)
+    await following.start()
+    seen = changes(following)
+
+    async def until(held: int) -> float:
+        """Seconds until the other one has so many grants of alice's."""
+        started = asyncio.get_running_loop().time()
+        while len(following.current.access.grants) != held:
+            await asyncio.wait_for(seen.get(), 5)
+        return asyncio.get_running_loop().time() - started
+
+    await here.people.add_user("alice", kind=UserKind.PERSON, by="admin")
+    await here.add_cluster("prod", server="https://prod", kubeconfig=b"")
+    scope = Scope(ScopeKind.CLUSTER, cluster="prod")
+    grant = await here.people.add_grant(
+        subject_kind=SubjectKind.USER,
+        subject="alice",
+        role="cluster-admin",
+        scope=scope,
+        by="admin",
+    )
+    assert await until(1) < 1
+    alice = caller_of(following.current.access, "alice", ())
+    wanted = request("DELETE /api/v1/nodes/one")
+    assert decide(following.current.access, alice, wanted, clock.now()).allowed
+    await here.people.revoke_grant(grant.id, by="admin", reason="moves on")
+    assert await until(0) < 1
+    assert not decide(following.current.access, alice, wanted, clock.now()).allowed
+    await following.close()
+    for store in (here, there):
+        await store.close()
