@@ -17,6 +17,7 @@ NAMES = [row.name for row in ROWS]
 SAMPLES: dict[str, str] = {
     "tls.min_version": "1.3",
     "upstream.excess_permissions": "refuse",
+    "access.unregistered": "refuse",
     "upstream.idle_timeout": "17",
     "journal.unsafe_filesystem": "allow",
     "audit.ack": "replicated",
