@@ -54,7 +54,7 @@ def said(call: ast.Call) -> set[str]:
     """The reason that a call of ours gives for a refusal, if it is one and says so in plain text."""
     function = call.func
     name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-    place = {"Refused": 1, "refused": 0, "_failed": 1}.get(name)
+    place = {"Refused": 1, "refused": 0, "_failed": 1, "_forbidden": 1}.get(name)
     if name == "labels" and ast.unparse(function).endswith("refusals.labels"):
         place = 0
     if place is None or place >= len(call.args):

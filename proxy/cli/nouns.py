@@ -29,10 +29,11 @@ NOUNS: Final = {
     "context": ("context", "context_files"),
     "db": ("db",),
     "credential": ("credential",),
+    "worker": ("serve",),
 }
 """In the order of the help, with the modules of each: one that has an `app` is a noun with verbs of
 its own; any other, or one that comes second, puts its commands there by `register`."""
-_HIDDEN: Final = frozenset({"credential"})
+_HIDDEN: Final = frozenset({"credential", "worker"})
 
 
 class Nouns(TyperGroup):

@@ -40,6 +40,7 @@ def test_all_are_there() -> None:
     assert len(commands) == len(NOUNS)
     assert all(commands[name].name == name for name in NOUNS)
     assert commands["credential"].hidden
+    assert commands["worker"].hidden
     assert not commands["user"].hidden
     assert "nonsense" not in commands
     with pytest.raises(KeyError):
