@@ -198,7 +198,7 @@ class DataPlane:
             self._failed(source, "tls-timeout", "no complete handshake in time")
             sock.close()
         except (OSError, ssl.SSLError) as error:
-            self._failed(source, "tls-handshake", _tls_message(error))
+            self._failed(source, "tls-handshake", tls_message(error))
             sock.close()
         except asyncio.CancelledError:
             sock.close()
@@ -328,7 +328,8 @@ async def _receive(sock: socket.socket, size: int) -> bytes:
     return data
 
 
-def _tls_message(error: Exception) -> str:
+def tls_message(error: Exception) -> str:
+    """Why a handshake failed, in a few words for the record."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"client certificate refused: {error.verify_message}"
     if isinstance(error, ssl.SSLError) and error.reason:

@@ -36,6 +36,7 @@ from proxy.runtime.authority_following import AuthorityFollower
 from proxy.runtime.core import MAIN_SLOT, Core, open_core, worker_slot
 from proxy.runtime.essential import Essentials
 from proxy.runtime.fleet import Fleet
+from proxy.runtime.handshakes import FailedHandshakes
 from proxy.runtime.local_cluster import register_local
 from proxy.runtime.monitoring import checks, shared_registry
 from proxy.runtime.notify import notify, notify_waiting
@@ -47,7 +48,6 @@ from proxy.runtime.slots import recover_unused
 from proxy.runtime.web import WebListener, address_of, bind
 from proxy.runtime.worker import drain
 from proxy.settings import Settings, split_address
-from proxy.tasks import cancel, spawn
 from proxy.upstream.permissions import ClusterExaminer
 from proxy.upstream.pool import Pool
 
@@ -165,10 +165,10 @@ class Server:
         await self._administrator(core)
         looking = await self._index(core)
         stack.push_async_callback(self._essentials.stop)
-        control = await self._control(core, looking)
+        await self._control(core, looking)
         data_plane = Check("data-plane", self._data_plane_failure)
         self._ready = checks(core, looking.indexer, self._stop, data_plane, self._fleet.audit)
-        self._essentials.start(self._certificates(core, control), "certificates")
+        self._essentials.start(core.identity.watch(lambda: None), "certificates")
         self._essentials.start(self._reconciling(core), "RoleBindings")
         if core.store.shared:
             follower = AuthorityFollower(core.identity, core.store, core.watcher)
@@ -225,7 +225,7 @@ class Server:
         self._essentials.start(indexer.run(), "indexer")
         return Looking(index, indexer, indexer)
 
-    async def _control(self, core: Core, looking: Looking) -> WebListener:
+    async def _control(self, core: Core, looking: Looking) -> None:
         services = Services(
             settings=self._settings,
             clock=self._clock,
@@ -240,10 +240,15 @@ class Server:
             suspicion=core.suspicion,
             advertised=self._advertised,
         )
-        listener = WebListener(build(services), self._control_socket, core.identity.control.context)
+        failures = FailedHandshakes(core.recorder, self._metrics, self._clock)
+        listener = WebListener(
+            build(services),
+            self._control_socket,
+            core.identity.control.context,
+            failures.record,
+        )
         await listener.start()
         self._stack.push_async_callback(listener.stop)
-        return listener
 
     async def _health(self) -> None:
         """From the first moment on: a start may have to wait."""
@@ -268,23 +273,6 @@ class Server:
             await reconciler.run()
         finally:
             pool.close()
-
-    async def _certificates(self, core: Core, control: WebListener) -> None:
-        changed = asyncio.Event()
-        watching = spawn(core.identity.watch(changed.set), name="certificate files")
-        try:
-            while True:
-                waiting = spawn(changed.wait(), name="certificate change")
-                try:
-                    await asyncio.wait({waiting, watching}, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    await cancel(waiting)
-                if watching.done():
-                    return watching.result()
-                changed.clear()
-                await control.renew()
-        finally:
-            await cancel(watching)
 
     async def _start_plane(self, core: Core) -> None:
         plane = core.data_plane()

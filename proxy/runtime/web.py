@@ -4,12 +4,22 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Final
 
+import structlog
 from aiohttp import web
 
 from proxy.control.reading import LINE_LIMIT
 from proxy.errors import UnavailableError
+from proxy.gateway.listener import tls_message
 from proxy.settings import split_address
+from proxy.tasks import cancel, spawn
+
+_BACKLOG: Final = 128
+_HANDSHAKE_SECONDS: Final = 10.0
+_MOST_GREETING: Final = 256
+"""Handshakes at once; who is silent holds one for its ten seconds."""
+_log = structlog.get_logger(__name__)
 
 
 def bind(address: str, setting: str, *, shared: bool = False) -> socket.socket:
@@ -54,6 +64,10 @@ def address_of(sock: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+Failed = Callable[[str, str, str], None]
+"""Told of a connection that ended before it carried a request: source, reason, message."""
+
+
 class WebListener:
     """One aiohttp application on one socket, with TLS or without."""
 
@@ -62,7 +76,9 @@ class WebListener:
         app: web.Application,
         sock: socket.socket,
         context: Callable[[], ssl.SSLContext] | None = None,
+        failed: Failed | None = None,
     ) -> None:
+        """With `context`, TLS; it is asked for each connection, so a new one counts from the next on."""
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -72,7 +88,10 @@ class WebListener:
         )
         self._socket = sock
         self._context = context
+        self._failed = failed
         self._server: asyncio.Server | None = None
+        self._accepting: asyncio.Task[None] | None = None
+        self._greeting: set[asyncio.Task[None]] = set()
 
     @property
     def address(self) -> str:
@@ -82,29 +101,60 @@ class WebListener:
     async def start(self) -> None:
         """Begin to accept."""
         await self._runner.setup()
-        self._server = await self._listen()
-
-    async def renew(self) -> None:
-        """Use the current TLS context for connections from now on; open ones go on."""
-        if self._server is None or self._context is None:
+        handler = self._runner.server
+        if handler is None:
+            raise RuntimeError("the application is not set up")
+        if self._context is None:
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_server(handler, sock=self._socket)
             return
-        old, self._server = self._server, await self._listen()
-        old.close()
+        self._socket.listen(_BACKLOG)
+        self._accepting = spawn(self._accept(handler, self._context), name="web listener")
 
     async def stop(self) -> None:
         """Stop accepting, and close what is open after two seconds at most."""
         if self._server is not None:
             self._server.close()
+        await cancel(self._accepting, *self._greeting)
         await self._runner.cleanup()
         self._socket.close()
 
-    async def _listen(self) -> asyncio.Server:
-        handler = self._runner.server
-        if handler is None:
-            raise RuntimeError("the application is not set up")
-        # A duplicate, so that closing this server leaves the address bound for the next.
-        return await asyncio.get_running_loop().create_server(
-            handler,
-            sock=self._socket.dup(),
-            ssl=self._context() if self._context is not None else None,
-        )
+    async def _accept(self, handler: web.Server, context: Callable[[], ssl.SSLContext]) -> None:
+        """Accept by ourselves: a server of the event loop tells nobody of handshakes that fail."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, address = await loop.sock_accept(self._socket)
+            except OSError as error:
+                # Out of descriptors: wait for some to come back instead of spinning.
+                _log.warning("cannot accept", error=str(error))
+                await asyncio.sleep(0.1)
+                continue
+            if len(self._greeting) >= _MOST_GREETING:
+                sock.close()
+                continue
+            greeted = self._greet(handler, context(), sock, str(address[0]))
+            task = spawn(greeted, name="web handshake")
+            self._greeting.add(task)
+            task.add_done_callback(self._greeting.discard)
+
+    async def _greet(
+        self, handler: web.Server, context: ssl.SSLContext, sock: socket.socket, source: str
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_HANDSHAKE_SECONDS):
+                await loop.connect_accepted_socket(handler, sock, ssl=context)
+        except TimeoutError:
+            self._tell(source, "tls-timeout", "no complete handshake in time")
+            sock.close()
+        except OSError as error:
+            self._tell(source, "tls-handshake", tls_message(error))
+            sock.close()
+        except asyncio.CancelledError:
+            sock.close()
+            raise
+
+    def _tell(self, source: str, reason: str, message: str) -> None:
+        if self._failed is not None:
+            self._failed(source, reason, message)

@@ -71,7 +71,6 @@ async def test_a_new_context_is_for_new_connections_and_old_ones_go_on(tmp_path)
         host, port, ssl=client, server_hostname="old.example"
     )
     make("new.example")
-    await listener.renew()
 
     async with (
         ClientSession() as session,
@@ -87,3 +86,50 @@ async def test_a_new_context_is_for_new_connections_and_old_ones_go_on(tmp_path)
     await listener.stop()
     with pytest.raises(OSError):
         await asyncio.open_connection(host, port)
+
+
+async def test_a_handshake_that_fails_is_told_with_its_source_and_why(tmp_path):
+    authorities = Authorities.open(tmp_path / "ours", clock=SystemClock())
+    strangers = Authorities.open(tmp_path / "theirs", clock=SystemClock())
+    made = server_certificate(authorities, ["x.example"], clock=SystemClock())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.certificate, made.key)
+    context.load_verify_locations(cadata=authorities.bundle_pem().decode())
+    context.verify_mode = ssl.CERT_OPTIONAL
+    told: list[tuple[str, str, str]] = []
+    listener = WebListener(
+        web.Application(),
+        bind("127.0.0.1:0", "control"),
+        lambda: context,
+        lambda *failure: told.append(failure),
+    )
+    await listener.start()
+    host, port = listener.address.split(":")
+
+    theirs = server_certificate(strangers, ["admin"], clock=SystemClock())
+    client = ssl.create_default_context(cadata=authorities.bundle_pem().decode())
+    client.load_cert_chain(theirs.certificate, theirs.key)
+    await refused(host, int(port), client, "x.example")
+    _, plain = await asyncio.open_connection(host, port)
+    plain.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(5):
+        while len(told) < 2:
+            await asyncio.sleep(0.01)
+    plain.close()
+    await listener.stop()
+    assert [(source, reason) for source, reason, _ in told] == [("127.0.0.1", "tls-handshake")] * 2
+    assert told[0][2].startswith("client certificate refused: ")
+    assert told[1][2] == "http request"
+
+
+async def refused(host: str, port: int, context: ssl.SSLContext, name: str) -> None:
+    """Connect with a certificate that is refused: by an error, or an end without an answer."""
+    try:
+        reader, writer = await asyncio.open_connection(
+            host, port, ssl=context, server_hostname=name
+        )
+        writer.write(b"GET /api/v1/whoami HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await reader.read() == b""
+    except OSError:
+        return
+    writer.close()
