@@ -136,7 +136,7 @@ def day(
         walls = []
         for name, client in admins.items():
             limited = [f"--namespace={item}" for item in NAMESPACES[:2] if name == "prod"]
-            walls.append(kubewitness("cluster", "bootstrap", name, *limited))
+            walls.append(kubewitness("cluster", "bootstrap", name, "--rights", *limited))
             # No namespace of its own: the manifest has several.
             client.within("").ok("apply", "-f", "-", stdin=walls[-1].encode())
             proxy.cli("cluster", "add", name, "--kubeconfig", str(client.kubeconfig))
