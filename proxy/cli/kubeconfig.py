@@ -171,7 +171,7 @@ def list_credentials(
 ) -> None:
     """List the credentials that were issued."""
     client = connect(data_dir, via)
-    items = client.get("/credentials", {"user": user, "all": everything, "limit": 10000})["items"]
+    items = list(client.pages("/credentials", {"user": user, "all": everything}))
     _show(
         form,
         items,
@@ -231,7 +231,7 @@ def _whole_serial(client: "Client", serial: str) -> str:
     serial = serial.lower()
     if len(serial) >= 30:
         return serial
-    items = client.get("/credentials", {"all": True, "limit": 10000})["items"]
+    items = list(client.pages("/credentials", {"all": True}))
     found = [item["serial"] for item in items if item["serial"].startswith(serial)]
     if len(found) > 1:
         raise InvalidInputError(

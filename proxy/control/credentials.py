@@ -9,7 +9,15 @@ from typing import Annotated, Final
 import msgspec
 
 from proxy.clock import rfc3339
-from proxy.control.fields import Name, Names, Reason, Text
+from proxy.control.fields import (
+    CursorText,
+    Name,
+    Names,
+    Reason,
+    Text,
+    read_place,
+    write_cursor,
+)
 from proxy.control.issuing import (
     ALL,
     check_issue,
@@ -25,6 +33,7 @@ from proxy.pki.ttl import parse_ttl
 from proxy.state.permission import Permission
 from proxy.state.snapshot import Credential, Usage
 
+_AT_ONCE: Final = 1000
 RENEWED_TTL: Final = 3600
 """Seconds a renewed certificate lives when the plugin does not ask for less."""
 
@@ -109,6 +118,8 @@ class CredentialList(msgspec.Struct, frozen=True):
     """Credentials, newest first."""
 
     items: tuple[CredentialItem, ...]
+    next: str = ""
+    """Cursor of the next page; empty at the end."""
 
 
 class RevokedAccess(msgspec.Struct, frozen=True):
@@ -127,21 +138,30 @@ class CredentialQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     all: bool = False
     """Also those that expired or were revoked."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=10000)] = 1000
+    cursor: CursorText = ""
 
 
 async def list_credentials(act: Act) -> CredentialList:
     """The caller's own credentials, and those of users in their reach."""
     query = act.query_as(CredentialQuery)
-    found = await act.services.store.credentials(
-        serial=query.serial.lower() or None,
-        user=query.user or None,
-        ended=query.all or bool(query.serial),
-        limit=query.limit,
-    )
-    now, seen = act.services.clock.now(), seen_credentials(act)
-    return CredentialList(
-        tuple(_shown(act, credential, now) for credential in found if seen(credential))
-    )
+    seen, after = seen_credentials(act), read_place(query.cursor)
+    found: list[Credential] = []
+    while len(found) <= query.limit:
+        some = await act.services.store.credentials(
+            serial=query.serial.lower() or None,
+            user=query.user or None,
+            ended=query.all or bool(query.serial),
+            after=after,
+            limit=_AT_ONCE,
+        )
+        found += filter(seen, some)
+        if len(some) < _AT_ONCE:
+            break
+        after = some[-1].issued_at, some[-1].serial
+    now, shown = act.services.clock.now(), found[: query.limit]
+    more = len(found) > len(shown)
+    following = write_cursor((repr(shown[-1].issued_at), shown[-1].serial)) if more else ""
+    return CredentialList(tuple(_shown(act, item, now) for item in shown), following)
 
 
 async def issue(act: Act) -> IssuedCredential:

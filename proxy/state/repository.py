@@ -251,9 +251,13 @@ class StateStore:
         serial: str | None = None,
         user: str | None = None,
         ended: bool = False,
+        after: tuple[float, str] | None = None,
         limit: int = 1000,
     ) -> list[Credential]:
-        """Credentials, newest first; with `ended` also those expired or revoked."""
+        """Credentials, newest first; with `ended` also those expired or revoked.
+
+        `after` is where a page before ended: when that one was issued, and its serial.
+        """
         table = tables.credentials
         query = (
             select(*credentials.COLUMNS)
@@ -266,6 +270,10 @@ class StateStore:
             query = query.where(table.c.user == user)
         if not ended:
             query = query.where(table.c.not_after > self._clock.now(), table.c.revoked_at.is_(None))
+        if after is not None:
+            issued_at, last = after
+            older = table.c.issued_at < issued_at
+            query = query.where(older | (table.c.issued_at == issued_at) & (table.c.serial > last))
         async with self._reading() as (connection, _):
             return credentials.values((await connection.execute(query)).all())
 

@@ -141,3 +141,17 @@ def test_no_answer_and_no_record_holds_a_key(plane: Plane, client: Client) -> No
     for text in texts:
         assert "PRIVATE KEY" not in text
         assert "CERTIFICATE REQUEST" not in text
+
+
+def test_pages_together_are_the_whole_also_of_what_is_seen_in_part(plane: Plane) -> None:
+    for name in ("ann", "bob", "ann", "cy", "ann"):
+        plane.credential(name)
+    client = plane.client()
+    whole = [item["serial"] for item in client.get("/credentials")["items"]]
+    assert [item["serial"] for item in client.pages("/credentials", {"limit": 1})] == whole
+    assert [item["serial"] for item in client.pages("/credentials", {"limit": 2})] == whole
+    anns = client.get("/credentials", {"user": "ann"})["items"]
+    assert list(client.pages("/credentials", {"user": "ann", "limit": 1})) == anns
+    assert len(anns) == 3
+    with pytest.raises(InvalidInputError, match="cursor"):
+        client.get("/credentials", {"cursor": "AAAA"})
