@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import statistics
 import tempfile
 import time
@@ -18,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from proxy.audit.index.indexer import Indexer
 from proxy.audit.index.postgres import PostgresIndex
@@ -274,8 +275,8 @@ def _circumstances(filled: Filled) -> str:
     return f"{each:.0f} µs of our CPU each, mean load {filled.load:.1f} on {os.cpu_count()} cores"
 
 
-def section(filled: Filled, searched: Sequence[Searched]) -> list[str]:
-    """All numbers of one database."""
+def section(filled: Filled, searched: Sequence[Searched], day: str) -> list[str]:
+    """All numbers of one database, measured on that day."""
     spread = [min(filled.rates), statistics.median(filled.rates), max(filled.rates)]
     first, last = (
         filled.rates[: len(filled.rates) // 5 or 1],
@@ -284,6 +285,7 @@ def section(filled: Filled, searched: Sequence[Searched]) -> list[str]:
     text = [
         f"## {filled.database}: {filled.events:,} events",
         "",
+        f"* Date: {day}",
         f"* {filled.size / 1e9:.1f} GB, {filled.size / filled.events:,.0f} bytes an event",
         (
             f"* filled at {filled.events / filled.seconds:,.0f} events/s"
@@ -304,9 +306,34 @@ def section(filled: Filled, searched: Sequence[Searched]) -> list[str]:
     return text
 
 
-def render(results: Sequence[tuple[Filled, list[Searched]]]) -> str:
-    """The whole of DATABASE.md."""
+class Half(NamedTuple):
+    """What DATABASE.md says of one database: its rows of targets, and its section."""
+
+    targets: list[str]
+    section: list[str]
+
+
+def halves(text: str) -> dict[str, Half]:
+    """Both, as a former run wrote them."""
+    head, *sections = text.split("\n## ")
+    (day,) = re.findall(r"^\* Date: (.*)$", head, re.MULTILINE) or [""]
+    found = {}
+    for part in sections:
+        name, _, _ = part.partition(":")
+        title, blank, *lines = part.rstrip("\n").split("\n")
+        if day:
+            lines.insert(0, f"* Date: {day}")
+        targets = [line for line in head.splitlines() if line.startswith(f"| {name}: ")]
+        found[name] = Half(targets, [f"## {title}", blank, *lines])
+    return found
+
+
+def render(results: Sequence[tuple[Filled, list[Searched]]], former: str) -> str:
+    """The whole of DATABASE.md; of a database that was not measured, what `former` says."""
     day = datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%d %H:%M UTC")
+    known = halves(former)
+    for filled, searched in results:
+        known[filled.database] = Half(summary(filled, searched), section(filled, searched, day))
     text = [
         "# Benchmark of the index",
         "",
@@ -316,16 +343,16 @@ def render(results: Sequence[tuple[Filled, list[Searched]]]) -> str:
         "index's own interface: the first, and one in the middle of 90 days, in milliseconds. Plans",
         "are in `explain/`.",
         "",
-        f"* Date: {day}",
         f"* Machine: {machine.describe()}",
         "",
         "| target | measured |  |",
         "|---|---:|---:|",
     ]
-    for filled, searched in results:
-        text += summary(filled, searched)
-    for filled, searched in results:
-        text += ["", *section(filled, searched)]
+    shown = [known[name] for name in DATABASES if name in known]
+    for half in shown:
+        text += half.targets
+    for half in shown:
+        text += ["", *half.section]
     return "\n".join(text) + "\n"
 
 
@@ -334,7 +361,12 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench database", description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--only", choices=("sqlite", "postgresql"), default="")
+    parser.add_argument(
+        "--only",
+        choices=("sqlite", "postgresql"),
+        default="",
+        help="measure one; the file keeps the other's numbers",
+    )
     parser.add_argument("--keep", type=Path, help="a directory for the databases, used again")
     given = parser.parse_args(arguments)
     prepare()
@@ -344,8 +376,8 @@ def main(arguments: Sequence[str]) -> int:
             if given.only in ("", name.lower()):
                 asyncio.run(one(name, opened, place, given.events, given.rounds))
         results = known(place)
-    if len(results) == len(DATABASES):
-        (HERE / "DATABASE.md").write_text(render(results), encoding="utf-8")
+    file = HERE / "DATABASE.md"
+    file.write_text(render(results, file.read_text(encoding="utf-8")), encoding="utf-8")
     for line in chain.from_iterable(summary(*result) for result in results):
         print(line)
     return 0
