@@ -90,23 +90,26 @@ def covers(access: Access, outer: Scope, inner: Scope) -> bool:
 
 def within(access: Access, caller: Caller, now: float) -> Within:
     """Which records the caller may see: their own, and those that `audit.look` lets them see."""
-    clusters: dict[str, None] = {}
-    namespaces: dict[tuple[str, str], None] = {}
-    everything = False
-    for scope in scopes(access, caller, Permission.LOOK_AT_AUDIT, now):
-        if scope.kind is ScopeKind.ORGANIZATION:
-            everything = True
-        for place in _places(access, scope):
-            if place.namespaces:
-                namespaces |= {(place.cluster, name): None for name in place.namespaces}
-            else:
-                clusters[place.cluster] = None
-    return Within(
-        user=caller.user,
-        clusters=tuple(sorted(clusters)),
-        namespaces=tuple(sorted(namespaces)),
-        calls=everything,
+    return within_scopes(
+        access,
+        caller.user,
+        scopes(access, caller, Permission.LOOK_AT_AUDIT, now),
         system=holds(access, caller, Permission.LOOK_AT_SYSTEM_LOG, now, ORGANIZATION),
+    )
+
+
+def within_scopes(access: Access, user: str, held: Iterable[Scope], *, system: bool) -> Within:
+    """A user's own records, and those of the scopes; with `system` those of no call, too."""
+    found = list(held)
+    some = [place for scope in found for place in places(access, scope)]
+    return Within(
+        user=user,
+        clusters=tuple(sorted({place.cluster for place in some if not place.namespaces})),
+        namespaces=tuple(
+            sorted({(place.cluster, name) for place in some for name in place.namespaces})
+        ),
+        calls=ORGANIZATION in found,
+        system=system,
     )
 
 
@@ -171,7 +174,7 @@ def _check_clusters(access: Access, caller: Caller, role: Role, scope: Scope, no
     for grant, other in held:
         if covers(access, grant.scope, scope):
             whole = grant.scope == ORGANIZATION or not any(
-                place.namespaces for place in _places(access, grant.scope)
+                place.namespaces for place in places(access, grant.scope)
             )
             if _includes(other, role, whole=whole):
                 return
@@ -204,12 +207,12 @@ def _overlap(access: Access, one: Scope, other: Scope) -> bool:
             or not their.namespaces
             or not set(place.namespaces).isdisjoint(their.namespaces)
         )
-        for place in _places(access, one)
-        for their in _places(access, other)
+        for place in places(access, one)
+        for their in places(access, other)
     )
 
 
-def _places(access: Access, scope: Scope) -> tuple[Place, ...]:
+def places(access: Access, scope: Scope) -> tuple[Place, ...]:
     """The clusters of a scope, whole or by namespaces; none of the organization's."""
     if scope.kind is ScopeKind.PROJECT:
         project = access.projects.get(scope.project)

@@ -7,7 +7,7 @@ from proxy.authz import holding
 from proxy.authz.roles import EVERYBODY
 from proxy.authz.standing import Caller, caller_of
 from proxy.errors import DeniedError
-from proxy.state.access import ORGANIZATION, Access, Place, Role, Scope, ScopeKind
+from proxy.state.access import ORGANIZATION, Access, Place, Role, Scope
 from proxy.state.permission import Permission
 from proxy.state.snapshot import Credential, Snapshot
 from proxy.state.tokens import Token
@@ -84,19 +84,10 @@ class Known:
 
     def within(self, access: Access, permission: Permission, now: float) -> Within:
         """Which records they may see: their own, and those where they hold `permission`."""
-        clusters: set[str] = set()
-        namespaces: set[tuple[str, str]] = set()
-        scopes = self.scopes(access, permission, now)
-        for scope in scopes:
-            for place in places(access, scope):
-                namespaces |= {(place.cluster, name) for name in place.namespaces}
-                if not place.namespaces:
-                    clusters.add(place.cluster)
-        return Within(
-            user=self.user,
-            clusters=tuple(sorted(clusters)),
-            namespaces=tuple(sorted(namespaces)),
-            calls=ORGANIZATION in scopes,
+        return holding.within_scopes(
+            access,
+            self.user,
+            self.scopes(access, permission, now),
             system=self.holds(access, Permission.LOOK_AT_SYSTEM_LOG, now, ORGANIZATION),
         )
 
@@ -135,15 +126,3 @@ class Known:
     def _limit(self) -> Scope | None:
         scope = self.token.scope if self.token is not None else None
         return None if scope is None or scope == ORGANIZATION else scope
-
-
-def places(access: Access, scope: Scope) -> tuple[Place, ...]:
-    """The clusters of a scope, whole or by namespaces; none of the organization's."""
-    if scope.kind is ScopeKind.PROJECT:
-        project = access.projects.get(scope.project)
-        return () if project is None else project.places
-    if scope.kind is ScopeKind.CLUSTER:
-        return (Place(scope.cluster),)
-    if scope.kind is ScopeKind.NAMESPACE:
-        return (Place(scope.cluster, (scope.namespace,)),)
-    return ()

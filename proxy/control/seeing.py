@@ -7,7 +7,7 @@ asking for it by name gives the same answer as asking for what does not exist.
 
 from collections.abc import Callable
 
-from proxy.control.caller import places
+from proxy.authz.holding import places
 from proxy.control.route import Act
 from proxy.state.access import ORGANIZATION, Grant, Scope, ScopeKind, SubjectKind
 from proxy.state.permission import Permission
