@@ -8,6 +8,7 @@ from proxy.authz.holding import (
     check_places,
     covers,
     holds,
+    places,
     require,
     scopes,
     within,
@@ -63,6 +64,15 @@ def state(*grants: Grant, roles: tuple[Role, ...] = ()) -> Access:
 )
 def test_a_scope_covers_what_lies_in_it(outer: Scope, inner: Scope, covered: bool) -> None:
     assert covers(state(), outer, inner) is covered
+
+
+def test_the_places_of_a_scope() -> None:
+    given = state()
+    assert places(given, project("shop")) == SHOP["shop"]
+    assert places(given, cluster("prod")) == (Place("prod"),)
+    assert places(given, namespace("test", "web")) == (Place("test", ("web",)),)
+    assert places(given, ORGANIZATION) == ()
+    assert places(given, project("none")) == ()
 
 
 def test_a_permission_is_held_where_its_grant_reaches() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from proxy.authz.roles import BUILT_IN
 from proxy.authz.standing import Caller
-from proxy.control.caller import Known, places
+from proxy.control.caller import Known
 from proxy.errors import DeniedError
 from proxy.state.access import (
     NO_ACCESS,
@@ -119,14 +119,6 @@ def test_a_token_gives_away_no_more_than_it_is_for() -> None:
         Known(ALICE, token=token(PROD)).check_everything(ADMIN, role, ORGANIZATION, NOW)
     with pytest.raises(DeniedError, match="projects go beyond"):
         Known(ALICE, token=token(PROD)).check_places(ADMIN, "shop", (), NOW)
-
-
-def test_places_of_a_scope() -> None:
-    assert places(OF_SHOP, SHOP) == (Place("prod"), Place("test", ("web",)))
-    assert places(OF_SHOP, PROD) == (Place("prod"),)
-    assert places(OF_SHOP, WEB) == (Place("test", ("web",)),)
-    assert places(OF_SHOP, ORGANIZATION) == ()
-    assert places(OF_SHOP, Scope(ScopeKind.PROJECT, project="none")) == ()
 
 
 def test_what_stands() -> None:
