@@ -1,9 +1,4 @@
-"""The data plane's door: accept, learn the true source, shake hands, hand over to a connection.
-
-The accept loop never waits for a client: PROXY headers and TLS handshakes run in a task of their
-own, under a deadline, so that silent sockets cost a bounded amount and never the listener. What
-fails here is recorded as a connection event.
-"""
+"""The data plane's door: accept, learn the true source, shake hands, hand over to a connection."""
 
 import asyncio
 import contextlib
@@ -13,14 +8,13 @@ import ssl
 from collections.abc import Callable
 from typing import Final
 
-import structlog
-
-from proxy.audit.event import CloseReason, ConnectionEvent, body, new_id
+from proxy.audit.event import CloseReason
 from proxy.audit.gate import Gate
-from proxy.audit.port import Journal, JournalUnavailableError
+from proxy.audit.port import Journal
 from proxy.authn.suspicion import Suspicion
 from proxy.authz.access_review import ClusterAccessReviewer
-from proxy.clock import Clock, rfc3339
+from proxy.clock import Clock
+from proxy.gateway.accepting import Accepting, Arrival, FailedConnections
 from proxy.gateway.admission import Admission
 from proxy.gateway.connection import ClientConnection
 from proxy.gateway.observing import Observer
@@ -37,8 +31,6 @@ from proxy.tasks import cancel, spawn
 from proxy.upstream.cluster import Target
 from proxy.upstream.pool import Pool, keep_alive
 from proxy.wire import proxy_protocol
-
-_log = structlog.get_logger(__name__)
 
 BACKLOG: Final = 4096
 SWEEP: Final = 0.5
@@ -66,7 +58,6 @@ class DataPlane:
         self._settings = settings
         self._clock = clock
         self._metrics = metrics
-        self._journal = journal
         self._snapshot = snapshot
         self._context = server_context
         self._trusted = [ipaddress.ip_network(network) for network in settings.trusted_proxies]
@@ -89,7 +80,13 @@ class DataPlane:
         )
         self._connections: set[ClientConnection] = set()
         self._emptied = asyncio.Event()
-        self._greeting: set[asyncio.Task[None]] = set()
+        self._failed = FailedConnections("data", journal, metrics, clock).record
+        self._accepting = Accepting(
+            self._greet,
+            seconds=settings.tls.handshake_timeout,
+            room=self._room,
+            failed=self._failed,
+        )
         self._socket: socket.socket | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
@@ -107,7 +104,7 @@ class DataPlane:
         listener.listen(BACKLOG)
         self._socket = listener
         self._tasks = [
-            spawn(self._accept(listener), name="accept"),
+            spawn(self._accepting.run(listener), name="accept"),
             spawn(self._sweep(), name="sweep connections"),
         ]
         address = listener.getsockname()
@@ -145,7 +142,7 @@ class DataPlane:
         for connection in list(self._connections):
             connection.drain_idle()
         await self._empty(timeout)
-        await cancel(*self._greeting)
+        await self._accepting.stop()
         for connection in list(self._connections):
             connection.cut(CloseReason.DRAINED)
         await self._empty(CUT_TIMEOUT)
@@ -164,45 +161,25 @@ class DataPlane:
 
     # --- accepting ---------------------------------------------------------------------------
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                sock, address = await loop.sock_accept(listener)
-            except OSError as error:
-                # Out of descriptors: wait for some to come back instead of spinning.
-                _log.warning("cannot accept", error=str(error))
-                await asyncio.sleep(0.1)
-                continue
-            if len(self._connections) + len(self._greeting) >= self.limits.connections:
-                self._observer.refused("connection-limit")
-                sock.close()
-                continue
-            task = spawn(self._greet(sock, _plain(str(address[0]))), name="handshake")
-            self._greeting.add(task)
-            task.add_done_callback(self._greeting.discard)
+    def _room(self, greeting: int) -> bool:
+        if len(self._connections) + greeting < self.limits.connections:
+            return True
+        self._observer.refused("connection-limit")
+        return False
 
-    async def _greet(self, sock: socket.socket, peer: str) -> None:
-        """From an accepted socket to a served connection, or a recorded failure."""
-        source = peer
+    async def _greet(self, arrival: Arrival) -> None:
+        """Learn the true source and shake hands."""
+        sock = arrival.socket
+        arrival.source = _plain(arrival.source)
+        keep_alive(sock)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            keep_alive(sock)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            async with asyncio.timeout(self._settings.tls.handshake_timeout):
-                source = await self._true_source(sock, peer)
-                await self._shake_hands(sock, source)
+            arrival.source = await self._true_source(sock, arrival.source)
         except proxy_protocol.InvalidProxyHeader as error:
-            self._failed(source, "proxy-protocol", str(error))
+            self._failed(arrival.source, "proxy-protocol", str(error))
             sock.close()
-        except TimeoutError:
-            self._failed(source, "tls-timeout", "no complete handshake in time")
-            sock.close()
-        except (OSError, ssl.SSLError) as error:
-            self._failed(source, "tls-handshake", tls_message(error))
-            sock.close()
-        except asyncio.CancelledError:
-            sock.close()
-            raise
+        else:
+            await self._shake_hands(sock, arrival.source)
 
     async def _true_source(self, sock: socket.socket, peer: str) -> str:
         """The peer, or whom a trusted balancer speaks for (PROXY protocol v2, required of it)."""
@@ -227,16 +204,6 @@ class DataPlane:
         loop = asyncio.get_running_loop()
         await loop.connect_accepted_socket(connection, sock, ssl=self._context())
 
-    def _failed(self, source: str, reason: str, message: str) -> None:
-        """Record a connection that never carried a call."""
-        self._observer.refused(reason)
-        now = self._clock.now()
-        event = ConnectionEvent(new_id(now), rfc3339(now), (source,), "data", reason, message)
-        try:
-            self._journal.post(body(event))
-        except JournalUnavailableError as error:
-            _log.warning("a failed connection could not be recorded", error=error.message)
-
     # --- serving (proxy.gateway.connection.Server) -------------------------------------------
 
     def opened(self, connection: ClientConnection) -> None:
@@ -244,7 +211,7 @@ class DataPlane:
         self._connections.add(connection)
         if connection.handshake is not None:
             # Counted once: as a handshake until here, as a connection from here.
-            self._greeting.discard(connection.handshake)
+            self._accepting.served(connection.handshake)
         self._metrics.connections_open.inc()
         if self._draining:
             connection.drain_idle()
@@ -326,12 +293,3 @@ async def _receive(sock: socket.socket, size: int) -> bytes:
             raise proxy_protocol.InvalidProxyHeader("the connection ended in the PROXY header")
         data += more
     return data
-
-
-def tls_message(error: Exception) -> str:
-    """Why a handshake failed, in a few words for the record."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"client certificate refused: {error.verify_message}"
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return error.reason.replace("_", " ").lower()
-    return str(error) or type(error).__name__

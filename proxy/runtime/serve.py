@@ -28,6 +28,7 @@ from proxy.control.app import build
 from proxy.control.health import Check, health_app
 from proxy.control.services import Services
 from proxy.data_dir import DataDir
+from proxy.gateway.accepting import FailedConnections
 from proxy.gateway.listener import DataPlane
 from proxy.metrics import Metrics
 from proxy.runtime import multiprocess
@@ -36,7 +37,6 @@ from proxy.runtime.authority_following import AuthorityFollower
 from proxy.runtime.core import MAIN_SLOT, Core, open_core, worker_slot
 from proxy.runtime.essential import Essentials
 from proxy.runtime.fleet import Fleet
-from proxy.runtime.handshakes import FailedHandshakes
 from proxy.runtime.local_cluster import register_local
 from proxy.runtime.monitoring import checks, shared_registry
 from proxy.runtime.notify import notify, notify_waiting
@@ -240,7 +240,7 @@ class Server:
             suspicion=core.suspicion,
             advertised=self._advertised,
         )
-        failures = FailedHandshakes(core.recorder, self._metrics, self._clock)
+        failures = FailedConnections("control", core.recorder, self._metrics, self._clock)
         listener = WebListener(
             build(services),
             self._control_socket,

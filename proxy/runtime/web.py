@@ -4,14 +4,14 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
-import structlog
 from aiohttp import web
 
 from proxy.control.reading import LINE_LIMIT
 from proxy.errors import UnavailableError
-from proxy.gateway.listener import tls_message
+from proxy.gateway.accepting import Accepting, Arrival, Failed
 from proxy.settings import split_address
 from proxy.tasks import cancel, spawn
 
@@ -19,7 +19,6 @@ _BACKLOG: Final = 128
 _HANDSHAKE_SECONDS: Final = 10.0
 _MOST_GREETING: Final = 256
 """Handshakes at once; who is silent holds one for its ten seconds."""
-_log = structlog.get_logger(__name__)
 
 
 def bind(address: str, setting: str, *, shared: bool = False) -> socket.socket:
@@ -64,10 +63,6 @@ def address_of(sock: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-Failed = Callable[[str, str, str], None]
-"""Told of a connection that ended before it carried a request: source, reason, message."""
-
-
 class WebListener:
     """One aiohttp application on one socket, with TLS or without."""
 
@@ -90,8 +85,8 @@ class WebListener:
         self._context = context
         self._failed = failed
         self._server: asyncio.Server | None = None
-        self._accepting: asyncio.Task[None] | None = None
-        self._greeting: set[asyncio.Task[None]] = set()
+        self._accepting: Accepting | None = None
+        self._accept: asyncio.Task[None] | None = None
 
     @property
     def address(self) -> str:
@@ -109,52 +104,31 @@ class WebListener:
             self._server = await loop.create_server(handler, sock=self._socket)
             return
         self._socket.listen(_BACKLOG)
-        self._accepting = spawn(self._accept(handler, self._context), name="web listener")
+        self._accepting = Accepting(
+            partial(_shake_hands, handler, self._context),
+            seconds=_HANDSHAKE_SECONDS,
+            room=lambda greeting: greeting < _MOST_GREETING,
+            failed=self._tell,
+        )
+        self._accept = spawn(self._accepting.run(self._socket), name="web listener")
 
     async def stop(self) -> None:
         """Stop accepting, and close what is open after two seconds at most."""
         if self._server is not None:
             self._server.close()
-        await cancel(self._accepting, *self._greeting)
+        await cancel(self._accept)
+        if self._accepting is not None:
+            await self._accepting.stop()
         await self._runner.cleanup()
         self._socket.close()
-
-    async def _accept(self, handler: web.Server, context: Callable[[], ssl.SSLContext]) -> None:
-        """Accept by ourselves: a server of the event loop tells nobody of handshakes that fail."""
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                sock, address = await loop.sock_accept(self._socket)
-            except OSError as error:
-                # Out of descriptors: wait for some to come back instead of spinning.
-                _log.warning("cannot accept", error=str(error))
-                await asyncio.sleep(0.1)
-                continue
-            if len(self._greeting) >= _MOST_GREETING:
-                sock.close()
-                continue
-            greeted = self._greet(handler, context(), sock, str(address[0]))
-            task = spawn(greeted, name="web handshake")
-            self._greeting.add(task)
-            task.add_done_callback(self._greeting.discard)
-
-    async def _greet(
-        self, handler: web.Server, context: ssl.SSLContext, sock: socket.socket, source: str
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(_HANDSHAKE_SECONDS):
-                await loop.connect_accepted_socket(handler, sock, ssl=context)
-        except TimeoutError:
-            self._tell(source, "tls-timeout", "no complete handshake in time")
-            sock.close()
-        except OSError as error:
-            self._tell(source, "tls-handshake", tls_message(error))
-            sock.close()
-        except asyncio.CancelledError:
-            sock.close()
-            raise
 
     def _tell(self, source: str, reason: str, message: str) -> None:
         if self._failed is not None:
             self._failed(source, reason, message)
+
+
+async def _shake_hands(
+    handler: web.Server, context: Callable[[], ssl.SSLContext], arrival: Arrival
+) -> None:
+    loop = asyncio.get_running_loop()
+    await loop.connect_accepted_socket(handler, arrival.socket, ssl=context())
