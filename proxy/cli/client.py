@@ -18,7 +18,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from proxy import __version__
-from proxy.control.hostile import visible
+from proxy.control.audit.hostile import visible
 from proxy.errors import (
     ConflictError,
     DeniedError,

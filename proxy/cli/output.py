@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, TextIO
 
-from proxy.control.hostile import csv_cell, hidden, visible
+from proxy.control.audit.hostile import csv_cell, hidden, visible
 
 __all__ = [
     "Column",

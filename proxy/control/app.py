@@ -5,11 +5,11 @@ from typing import Final
 
 from aiohttp import web
 
-from proxy.control.dispatch import endpoint
-from proxy.control.problems import problem_of_http, response
-from proxy.control.reading import BODY_LIMIT
+from proxy.control.entry.dispatch import endpoint
+from proxy.control.entry.problems import problem_of_http, response
+from proxy.control.entry.reading import BODY_LIMIT
+from proxy.control.entry.services import Services
 from proxy.control.routes import ROUTES
-from proxy.control.services import Services
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

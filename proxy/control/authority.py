@@ -7,8 +7,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from proxy.clock import rfc3339
-from proxy.control.route import Act, Route
-from proxy.control.services import Services
+from proxy.control.entry.route import Act, Route
+from proxy.control.entry.services import Services
 from proxy.errors import UnavailableError
 from proxy.pki.authorities import Authorities
 from proxy.pki.authority import pem

@@ -9,9 +9,9 @@ from typing import Annotated
 import msgspec
 
 from proxy.clock import rfc3339
-from proxy.control.fields import Limit, PagedQuery, ReasonQuery, page
-from proxy.control.route import About, Act, Detail, Route, about_name
-from proxy.control.seeing import seen_clusters
+from proxy.control.entry.fields import Limit, PagedQuery, ReasonQuery, page
+from proxy.control.entry.route import About, Act, Detail, Route, about_name
+from proxy.control.entry.seeing import seen_clusters
 from proxy.errors import InvalidInputError, NotFoundError
 from proxy.state.permission import Permission
 from proxy.state.repository import check_cluster_name

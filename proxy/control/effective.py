@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from pydantic import BaseModel
 
-from proxy.control.route import Act, Route
+from proxy.control.entry.route import Act, Route
 from proxy.settings import Settings, database_place
 from proxy.state.permission import Permission
 

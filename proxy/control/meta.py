@@ -4,7 +4,7 @@ import msgspec
 
 from proxy import __version__
 from proxy.clock import rfc3339
-from proxy.control.route import Act, Route
+from proxy.control.entry.route import Act, Route
 
 
 class Version(msgspec.Struct, frozen=True):

@@ -7,9 +7,9 @@ from typing import Any, Final
 import msgspec
 
 from proxy import __version__
-from proxy.control import permissions
-from proxy.control.problems import MEDIA_TYPE, STATUSES, Problem
-from proxy.control.route import JSON, NoQuery, Route
+from proxy.control.entry import permissions
+from proxy.control.entry.problems import MEDIA_TYPE, STATUSES, Problem
+from proxy.control.entry.route import JSON, NoQuery, Route
 from proxy.state.permission import Permission
 
 _REFERENCE: Final = "#/components/schemas/{name}"

@@ -10,8 +10,8 @@ import msgspec
 
 from proxy.authz.bindings import SELECTOR, difference, wanted
 from proxy.clock import rfc3339
-from proxy.control.route import About, Act, Detail, Route, about_name
-from proxy.control.seeing import seen_clusters
+from proxy.control.entry.route import About, Act, Detail, Route, about_name
+from proxy.control.entry.seeing import seen_clusters
 from proxy.errors import NotFoundError
 from proxy.state.access import Scope, ScopeKind
 from proxy.state.permission import Permission

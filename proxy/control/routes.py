@@ -2,30 +2,20 @@
 
 from typing import Any, Final
 
-from proxy.control import (
-    apply,
-    audit,
-    authority,
-    clusters,
+from proxy.control import authority, clusters, effective, meta, openapi, reconcilers
+from proxy.control.audit import events, investigating, retention, sessions, streams, suspicious
+from proxy.control.documents import apply
+from proxy.control.entry.route import Act, Route
+from proxy.control.people import (
     credentials,
-    effective,
     explain,
     grants,
     groups,
-    investigating,
-    meta,
-    openapi,
     projects,
-    reconcilers,
-    retention,
     roles,
-    sessions,
-    streams,
-    suspicious,
     tokens,
     users,
 )
-from proxy.control.route import Act, Route
 
 _document: dict[str, Any] = {}
 
@@ -63,7 +53,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *authority.ROUTES,
     *effective.ROUTES,
     *sessions.ROUTES,
-    *audit.ROUTES,
+    *events.ROUTES,
     *suspicious.ROUTES,
     *streams.ROUTES,
     *retention.ROUTES,

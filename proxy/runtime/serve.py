@@ -25,8 +25,8 @@ from proxy.audit.index.sqlite import SqliteIndex
 from proxy.audit.index.store import Index
 from proxy.clock import Clock, SystemClock
 from proxy.control.app import build
+from proxy.control.entry.services import Services
 from proxy.control.health import Check, health_app
-from proxy.control.services import Services
 from proxy.data_dir import DataDir
 from proxy.gateway.accepting import FailedConnections
 from proxy.gateway.listener import DataPlane

@@ -9,7 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
-from proxy.control.reading import LINE_LIMIT
+from proxy.control.entry.reading import LINE_LIMIT
 from proxy.errors import UnavailableError
 from proxy.gateway.accepting import Accepting, Arrival, Failed
 from proxy.settings import split_address

@@ -33,7 +33,7 @@ from proxy.cli.client import Client, Server, tls_context
 from proxy.cli.connection import of_data_dir
 from proxy.clock import SystemClock, rfc3339
 from proxy.control.app import build
-from proxy.control.services import Services
+from proxy.control.entry.services import Services
 from proxy.data_dir import DataDir
 from proxy.errors import UnavailableError
 from proxy.gateway.tls import ServerTLS

@@ -7,7 +7,7 @@ import pytest
 
 from proxy.authz.roles import BUILT_IN
 from proxy.cli.client import Client
-from proxy.control.permissions import OWN, REQUIRED
+from proxy.control.entry.permissions import OWN, REQUIRED
 from proxy.control.routes import ROUTES
 from proxy.pki.keys import csr, new_key
 from proxy.state.access import ORGANIZATION, Scope, ScopeKind

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from proxy.control import openapi, permissions
-from proxy.control.route import Route
+from proxy.control import openapi
+from proxy.control.entry import permissions
+from proxy.control.entry.route import Route
 from proxy.control.routes import ROUTES
 
 DOCUMENT = openapi.document(ROUTES)

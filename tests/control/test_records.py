@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from proxy.control import openapi
-from proxy.control.permissions import REQUIRED
+from proxy.control.entry.permissions import REQUIRED
 from proxy.control.routes import ROUTES
 from proxy.runtime.database import upgrade
 from proxy.state import tables

@@ -13,8 +13,8 @@ import typer
 from proxy.audit import event
 from proxy.cli.app import app
 from proxy.cli.settings_table import rows
+from proxy.control.entry.permissions import REQUIRED
 from proxy.control.openapi import document
-from proxy.control.permissions import REQUIRED
 from proxy.control.routes import ROUTES
 from tests.deploy.prometheus import ROOT
 from tests.deploy.roles import roles

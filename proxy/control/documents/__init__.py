@@ -1,0 +1,1 @@
+"""`apply`: from documents to changes, all or nothing."""
