@@ -185,8 +185,8 @@ def bootstrap(
         bool,
         typer.Option(
             "--rights",
-            help="Only what the groups of grants may do, without the account: it was made otherwise, "
-            "by the Helm chart say.",
+            help="Only what the groups of grants may do, without the account: it was made otherwise. "
+            "The Helm chart makes both.",
         ),
     ] = False,
 ) -> None:

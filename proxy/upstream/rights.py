@@ -21,7 +21,7 @@ READING_IN_NAMESPACE: Final = ("namespace-read-only", "project-read-only")
 
 _HEAD: Final = """\
 # What the groups that grants give may do in this cluster. The proxy's account must be able to impersonate
-# them as well (`impersonation.groups` of the Helm chart):
+# them as well (the Helm chart makes both, with `impersonation.roles`):
 #
 {groups}
 """
@@ -86,7 +86,12 @@ def rights(namespaces: Sequence[str], labels: dict[str, str]) -> list[dict[str, 
 
 
 def _read_only(labels: dict[str, str]) -> dict[str, Any]:
-    """`view`, whatever is added to it, and what lies in no namespace."""
+    """`view`, whatever is added to it, and what lies in no namespace.
+
+    The cluster itself writes the rules. To name them here, empty even, would be to claim them: each
+    server-side apply after the first would then be refused (kubernetes.io, "Using RBAC
+    Authorization", aggregated ClusterRoles).
+    """
     selectors = [{f"{_API}/aggregate-to-view": "true"}, _AGGREGATE]
     return {
         "apiVersion": f"{_API}/v1",
@@ -95,7 +100,6 @@ def _read_only(labels: dict[str, str]) -> dict[str, Any]:
         "aggregationRule": {
             "clusterRoleSelectors": [{"matchLabels": dict(labels)} for labels in selectors]
         },
-        "rules": [],
     }
 
 

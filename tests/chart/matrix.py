@@ -21,7 +21,11 @@ EVERYTHING: dict[str, Any] = {
     "image": {"registry": "images.example", "digest": DIGEST, "pullPolicy": "Always"},
     "imagePullSecrets": [{"name": "pull"}],
     "cluster": {"name": "prod", "domain": "corp.example"},
-    "impersonation": {"groups": ["ops", "dev", "dev"], "users": ["alice", "it's bob"]},
+    "impersonation": {
+        "groups": ["ops", "dev", "dev"],
+        "users": ["alice", "it's bob"],
+        "roles": {"create": True, "namespaces": ["web", "api", "web"]},
+    },
     "serviceAccount": {"name": "witness", "annotations": {"a": "b"}},
     "public": {"host": "kube.example.com", "port": 8443},
     "tls": {"names": ["10.0.0.7"], "existingSecret": "server-tls"},
@@ -99,6 +103,7 @@ MATRIX: dict[str, dict[str, Any]] = {
     "nothing-optional": NOTHING_OPTIONAL,
     "node-port": {"service": {"type": "NodePort", "nodePort": 30443}},
     "load-balancer": {"service": {"type": "LoadBalancer"}, "impersonation": {"groups": ["dev"]}},
+    "grants": {"impersonation": {"roles": {"create": True}}},
     "pod-monitor": {"monitoring": {"podMonitor": {"enabled": True, "labels": {"a": "b"}}}},
     "own-authority": {"authority": {"existingSecret": "ca"}},
     "own-state-key": {"stateKey": {"existingSecret": "state"}},
@@ -124,6 +129,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "the group that may do everything": (
         {"impersonation": {"groups": ["system:masters"]}},
         "impersonation",
+    ),
+    "the same group for grants": (
+        {"impersonation": {"groups": ["system:masters"], "roles": {"create": True}}},
+        "impersonation",
+    ),
+    "a namespace that is none": (
+        {"impersonation": {"roles": {"create": True, "namespaces": ["web", "Not one"]}}},
+        "at '/impersonation/roles/namespaces/1': 'Not one' does not match pattern",
     ),
     "an empty group": ({"impersonation": {"groups": [""]}}, "impersonation"),
     "a value nobody knows": ({"replica": 2}, "replica"),

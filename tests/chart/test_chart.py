@@ -10,6 +10,7 @@ import yaml
 from proxy import __version__
 from proxy.settings import load
 from proxy.upstream import bootstrap
+from proxy.upstream.rights import groups
 from tests.chart import helm
 from tests.chart.helm import CHART, Manifest, containers, of_kind, pod_specs
 from tests.chart.matrix import EVERYTHING, MATRIX, REFUSED, REPLICAS
@@ -34,6 +35,12 @@ def stateful_set(name: str) -> Manifest:
     return one(of_kind(manifests(name), "StatefulSet"))
 
 
+def impersonators(name: str, kind: str) -> list[Manifest]:
+    """What says whom the proxy's account may impersonate; what grants come to is in `test_rights`."""
+    found = of_kind(manifests(name), kind)
+    return [item for item in found if item["metadata"]["name"].endswith("-impersonator")]
+
+
 def kinds(name: str) -> set[str]:
     return {item["kind"] for item in manifests(name)}
 
@@ -53,7 +60,8 @@ def test_what_cannot_be_is_refused_and_said(name: str) -> None:
 
 @pytest.mark.parametrize("name", MATRIX)
 def test_each_object_has_a_name_of_its_own_and_our_labels(name: str) -> None:
-    names = [(item["kind"], item["metadata"]["name"]) for item in manifests(name)]
+    heads = [(item["kind"], item["metadata"]) for item in manifests(name)]
+    names = [(kind, head.get("namespace"), head["name"]) for kind, head in heads]
     assert len(set(names)) == len(names)
     for item in manifests(name):
         labels = item["metadata"]["labels"]
@@ -66,7 +74,7 @@ def test_everything_has_everything() -> None:
     assert kinds("everything") == {
         *("StatefulSet", "Service", "Ingress", "TLSRoute", "ServiceAccount", "ConfigMap"),
         *("ClusterRole", "ClusterRoleBinding", "Job", "PodDisruptionBudget", "NetworkPolicy"),
-        *("ServiceMonitor", "PrometheusRule", "Pod"),
+        *("ServiceMonitor", "PrometheusRule", "Pod", "RoleBinding"),
     }
 
 
@@ -236,13 +244,15 @@ def test_the_proxy_understands_its_environment(
 class TestRights:
     """What the accounts may do."""
 
-    @pytest.mark.parametrize("name", ["defaults", "replicas", "everything"])
+    @pytest.mark.parametrize("name", ["defaults", "replicas", "everything", "grants"])
     def test_the_proxy_s_are_those_of_cluster_bootstrap(self, name: str) -> None:
         asked = MATRIX[name].get("impersonation", {})
-        role = one(of_kind(manifests(name), "ClusterRole"))
-        wanted = bootstrap.role(asked.get("groups", []), asked.get("users", []))
+        roles = asked.get("roles", {})
+        given = groups(roles.get("namespaces", [])) if roles else []
+        role = one(impersonators(name, "ClusterRole"))
+        wanted = bootstrap.role([*asked.get("groups", []), *given], asked.get("users", []))
         assert role["rules"] == wanted["rules"]
-        binding = one(of_kind(manifests(name), "ClusterRoleBinding"))
+        binding = one(impersonators(name, "ClusterRoleBinding"))
         assert binding["roleRef"]["name"] == role["metadata"]["name"]
         account = one(binding["subjects"])
         spec = stateful_set(name)["spec"]["template"]["spec"]
@@ -253,7 +263,7 @@ class TestRights:
 
     @pytest.mark.parametrize("name", MATRIX)
     def test_groups_only_by_name_and_nothing_but_impersonation(self, name: str) -> None:
-        for role in of_kind(manifests(name), "ClusterRole"):
+        for role in impersonators(name, "ClusterRole"):
             for rule in role["rules"]:
                 assert rule["verbs"] == ["impersonate"]
                 assert "*" not in rule["resources"] + rule["apiGroups"]

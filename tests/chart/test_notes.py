@@ -72,6 +72,10 @@ def test_commands_in_the_readme_are_there() -> None:
 def test_notes_say_what_is_missing() -> None:
     assert "No group may be impersonated" in helm.notes({})
     assert "No group" not in helm.notes(MATRIX["replicas"])
+    assert "impersonation.roles.create=true" in helm.notes(MATRIX["replicas"])
+    assert "No group but those of grants" in helm.notes(MATRIX["grants"])
+    for name in ("grants", "everything", "nothing-optional"):
+        assert "impersonation.roles" not in helm.notes(MATRIX[name]), name
     assert "kubewitness cluster add NAME" in helm.notes(MATRIX["nothing-optional"])
     assert "Secret kubewitness-keys" in helm.notes({})
     assert "-keys" not in helm.notes(MATRIX["everything"])

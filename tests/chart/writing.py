@@ -1,7 +1,8 @@
 """What is made of the chart's schema and of the chart: `make docs` writes it, tests hold it equal.
 
 `values.schema.json` is the one place that describes the values. Its `settings` come from the settings of the proxy;
-`values.yaml` and the tables of the chart's README come from the schema; `deploy/manifests` is what helm renders.
+`values.yaml` and the tables of the chart's README come from the schema; `deploy/manifests` is what helm renders. What the
+groups of grants may do comes from the proxy (`tests.chart.rights`).
 """
 
 import copy
@@ -16,6 +17,7 @@ import yaml
 
 from proxy.cli import settings_table
 from proxy.cli.settings_table import Row, replace_between
+from tests.chart import rights
 from tests.chart.helm import CHART, NAMESPACE, ROOT, Manifest, rendered
 
 SCHEMA = CHART / "values.schema.json"
@@ -246,6 +248,7 @@ def main() -> None:
     for place, origin in shipped().items():
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(origin.read_bytes())
+    rights.FILE.write_text(rights.rights_text())
     MANIFESTS.mkdir(parents=True, exist_ok=True)
     for name in VARIANTS:
         (MANIFESTS / name).write_text(manifest_text(name))

@@ -71,6 +71,12 @@ def test_who_looks_sees_no_secrets_and_changes_nothing() -> None:
             assert "" not in rule.get("apiGroups", ()) or "*" not in rule["resources"]
 
 
+def test_rules_that_the_cluster_writes_are_not_named() -> None:
+    # Who names them owns them, and the second server-side apply conflicts with the cluster's controller.
+    (role,) = [item for item in rights([], {}) if "aggregationRule" in item]
+    assert "rules" not in role
+
+
 def test_the_manifest_lets_us_impersonate_exactly_these() -> None:
     items = [item for item in yaml.safe_load_all(manifest("prod", ["dev"], namespaces=["web"])) if item]  # fmt: skip
     role = next(item for item in items if item["metadata"]["name"] == "kubewitness-impersonator")

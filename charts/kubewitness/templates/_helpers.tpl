@@ -31,6 +31,26 @@
 {{ .Release.Namespace }}-{{ include "kubewitness.fullname" . }}
 {{- end }}
 
+{{/* Groups that grants give here, and the objects that say what those may do; none until they are asked for. */}}
+{{- define "kubewitness.granted" -}}
+{{- $groups := list }}
+{{- $objects := list }}
+{{- with .Values.impersonation.roles }}
+{{- if .create }}
+{{- $held := $.Files.Get "files/rights.yaml" | fromYaml }}
+{{- $parts := list $held.cluster }}
+{{- range uniq .namespaces | sortAlpha }}
+{{- $parts = $held.namespace | toJson | replace "NAMESPACE" . | fromJson | append $parts }}
+{{- end }}
+{{- range $parts }}
+{{- $groups = concat $groups .groups }}
+{{- $objects = concat $objects .objects }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- dict "groups" $groups "objects" $objects | toJson }}
+{{- end }}
+
 {{- define "kubewitness.serviceName" -}}
 {{ include "kubewitness.fullname" . }}.{{ .Release.Namespace }}.svc
 {{- end }}
