@@ -10,18 +10,13 @@ from typing import Any, Final, NamedTuple
 
 from proxy.authz.roles import role_of
 from proxy.state.access import Access, ClusterAccess, Grant, ScopeKind
+from proxy.upstream import manifests
+from proxy.upstream.rights import IN_NAMESPACE
 
 LABEL: Final = "app.kubernetes.io/managed-by"
 OWNER: Final = "kubewitness"
 SELECTOR: Final = f"{LABEL}={OWNER}"
 """Chooses what is ours. Other RoleBindings are never looked at, let alone changed."""
-_GROUP: Final = "rbac.authorization.k8s.io"
-_VERSION: Final = f"{_GROUP}/v1"
-_CLUSTER_ROLES: Final[Mapping[ClusterAccess, str]] = {
-    ClusterAccess.FULL: "admin",
-    ClusterAccess.READ: "view",
-}
-"""Kubernetes' own user-facing roles, which operators extend by aggregation."""
 
 
 class Binding(NamedTuple):
@@ -35,17 +30,13 @@ class Binding(NamedTuple):
 
     def manifest(self) -> dict[str, Any]:
         """The object to create."""
-        return {
-            "apiVersion": _VERSION,
-            "kind": "RoleBinding",
-            "metadata": {
-                "name": self.name,
-                "namespace": self.namespace,
-                "labels": {LABEL: OWNER},
-            },
-            "roleRef": {"apiGroup": _GROUP, "kind": "ClusterRole", "name": self.cluster_role},
-            "subjects": [{"apiGroup": _GROUP, "kind": "Group", "name": self.group}],
-        }
+        return manifests.binding(
+            self.name,
+            self.cluster_role,
+            [manifests.group(self.group)],
+            namespace=self.namespace,
+            labels={LABEL: OWNER},
+        )
 
 
 class Drift(NamedTuple):
@@ -110,7 +101,7 @@ def difference(expected: Iterable[Binding], items: Iterable[Mapping[str, Any]]) 
 def _level(access: Access, grant: Grant) -> Iterator[ClusterAccess]:
     role = role_of(access, grant.role)
     # What a custom role allows in clusters is said by its own Kubernetes groups.
-    if role is not None and role.built_in and role.clusters in _CLUSTER_ROLES:
+    if role is not None and role.built_in and role.clusters in IN_NAMESPACE:
         yield role.clusters
 
 
@@ -129,7 +120,7 @@ def _binding(role: str, level: ClusterAccess, namespace: str) -> Binding:
         namespace=namespace,
         name=f"{OWNER}-{role}",
         group=f"{OWNER}:{role}:{namespace}",
-        cluster_role=_CLUSTER_ROLES[level],
+        cluster_role=IN_NAMESPACE[level],
     )
 
 

@@ -6,19 +6,15 @@ With it come the rights of the groups that grants give (`proxy.upstream.rights`)
 from collections.abc import Sequence
 from typing import Any, Final
 
-import yaml
-
 from proxy.errors import InvalidInputError
 from proxy.kube.impersonation import check_name
 from proxy.state.naming import check_label
 from proxy.state.repository import check_cluster_name
-from proxy.upstream import rights
+from proxy.upstream import manifests, rights
 from proxy.upstream.cluster import EXTRA_CREDENTIAL, EXTRA_IMPERSONATOR
 
-NAMESPACE: Final = "kubewitness"
 ACCOUNT: Final = "kubewitness"
 ROLE: Final = "kubewitness-impersonator"
-_LABELS: Final = {"app.kubernetes.io/name": "kubewitness"}
 
 
 def manifest(
@@ -47,14 +43,15 @@ def manifest(
             check_label("namespace", namespace)
     except ValueError as error:
         raise InvalidInputError(str(error)) from error
-    documents = [_namespace(), _account(), *([_token()] if token_secret else [])]
     head = _HEAD.format(name=name, users=_users_note(users), groups=_groups_note(groups))
-    parts = [head + _yaml(documents[0]), *map(_yaml, documents[1:])]
-    own = rights.groups(namespaces)
-    parts += [_yaml(role([*groups, *own], users)), _yaml(_binding())]
-    parts += map(_yaml, rights.rights(namespaces, _LABELS))
-    tail = _LASTING_STEPS if token_secret else _REQUEST_STEPS
-    return "---\n".join(parts) + tail.format(name=name, namespace=NAMESPACE, account=ACCOUNT)
+    own = role([*groups, *rights.groups(namespaces)], users)
+    documents = manifests.account(ACCOUNT, own, token=token_secret)
+    documents += rights.rights(namespaces, manifests.LABELS)
+    if token_secret:
+        steps = manifests.steps(ACCOUNT, name, file=f"{name}.kubeconfig", command="add")
+    else:
+        steps = _REQUEST_STEPS.format(name=name, namespace=manifests.NAMESPACE, account=ACCOUNT)
+    return head + manifests.text(documents) + steps
 
 
 def role(groups: Sequence[str], users: Sequence[str] = ()) -> dict[str, Any]:
@@ -84,12 +81,7 @@ def role(groups: Sequence[str], users: Sequence[str] = ()) -> dict[str, Any]:
             "verbs": ["impersonate"],
         }
     )
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRole",
-        "metadata": {"name": ROLE, "labels": dict(_LABELS)},
-        "rules": rules,
-    }
+    return manifests.cluster_role(ROLE, rules)
 
 
 _HEAD: Final = """\
@@ -99,18 +91,6 @@ _HEAD: Final = """\
 {users}
 #
 {groups}
-"""
-_LASTING_STEPS: Final = """\
----
-# Next, with the same kubectl context: a kubeconfig of this account (no secret in any argument).
-#
-#   (umask 077; kubectl -n {namespace} get secret {account}-token -o go-template='
-#   {{"apiVersion":"v1","kind":"Config","current-context":"{name}",
-#    "clusters":[{{"name":"{name}","cluster":{{"server":"SERVER","certificate-authority-data":"{{{{index .data "ca.crt"}}}}"}}}}],
-#    "users":[{{"name":"{name}","user":{{"token":"{{{{.data.token | base64decode}}}}"}}}}],
-#    "contexts":[{{"name":"{name}","context":{{"cluster":"{name}","user":"{name}"}}}}]}}' |
-#   sed "s#SERVER#$(kubectl config view --minify -o jsonpath='{{.clusters[0].cluster.server}}')#" > {name}.kubeconfig)
-#   kubewitness cluster add {name} --kubeconfig {name}.kubeconfig && rm {name}.kubeconfig
 """
 _REQUEST_STEPS: Final = """\
 ---
@@ -143,52 +123,3 @@ def _groups_note(groups: Sequence[str]) -> str:
         "# at the end say what they may do. A person whose certificate has another gets 403 from the cluster;\n"
         "# name those in use with --group."
     )
-
-
-def _yaml(document: dict[str, Any]) -> str:
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
-
-
-def _namespace() -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {"name": NAMESPACE, "labels": dict(_LABELS)},
-    }
-
-
-def _account() -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": {"name": ACCOUNT, "namespace": NAMESPACE, "labels": dict(_LABELS)},
-        "automountServiceAccountToken": False,
-    }
-
-
-def _token() -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {
-            "name": f"{ACCOUNT}-token",
-            "namespace": NAMESPACE,
-            "labels": dict(_LABELS),
-            "annotations": {"kubernetes.io/service-account.name": ACCOUNT},
-        },
-        "type": "kubernetes.io/service-account-token",
-    }
-
-
-def _binding() -> dict[str, Any]:
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": ROLE, "labels": dict(_LABELS)},
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io",
-            "kind": "ClusterRole",
-            "name": ROLE,
-        },
-        "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": NAMESPACE}],
-    }

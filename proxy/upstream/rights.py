@@ -4,20 +4,27 @@ A call of somebody whom grants govern reaches the cluster with the groups `kubew
 `kubewitness:ROLE:NAMESPACE` for what is limited to namespaces (`proxy.authz.applying`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-import yaml
-
+from proxy.state.access import ClusterAccess
 from proxy.state.naming import check_label
+from proxy.upstream.manifests import LABELS, RBAC, binding, group, text
 
 READ_ONLY: Final = "kubewitness-read-only"
+_FULL: Final = "kubewitness-full"
 FULL_ROLES: Final = ("admin", "cluster-admin", "project-admin")
 """Built-in roles that may do everything in a whole cluster."""
 READING_ROLES: Final = ("admin-read-only", "project-read-only")
 FULL_IN_NAMESPACE: Final = ("cluster-admin", "namespace-admin", "project-admin")
 """The same in a namespace: a project may hold namespaces of a cluster instead of all of it."""
 READING_IN_NAMESPACE: Final = ("namespace-read-only", "project-read-only")
+IN_NAMESPACE: Final[Mapping[ClusterAccess, str]] = {
+    ClusterAccess.FULL: "admin",
+    ClusterAccess.READ: "view",
+}
+"""What a role comes to in a namespace: Kubernetes' own user-facing roles, which operators extend
+by aggregation."""
 
 _HEAD: Final = """\
 # What the groups that grants give may do in this cluster. The proxy's account must be able to impersonate
@@ -25,7 +32,6 @@ _HEAD: Final = """\
 #
 {groups}
 """
-_API: Final = "rbac.authorization.k8s.io"
 _AGGREGATE: Final = {"kubewitness.io/aggregate-to-read-only": "true"}
 _LOOKING: Final = ("get", "list", "watch")
 _CLUSTER_SCOPED: Final = {
@@ -38,7 +44,7 @@ _CLUSTER_SCOPED: Final = {
     "metrics.k8s.io": ("nodes", "pods"),
     "networking.k8s.io": ("ingressclasses", "ipaddresses", "servicecidrs"),
     "node.k8s.io": ("runtimeclasses",),
-    _API: ("clusterrolebindings", "clusterroles", "rolebindings", "roles"),
+    RBAC: ("clusterrolebindings", "clusterroles", "rolebindings", "roles"),
     "scheduling.k8s.io": ("priorityclasses",),
     "storage.k8s.io": ("*",),
 }
@@ -53,10 +59,7 @@ def manifest(namespaces: Sequence[str]) -> str:
     for namespace in namespaces:
         check_label("namespace", namespace)
     listed = "\n".join(f"#   {group}" for group in groups(namespaces))
-    documents = rights(namespaces, {"app.kubernetes.io/name": "kubewitness"})
-    return _HEAD.format(groups=listed) + "---\n".join(
-        yaml.safe_dump(document, sort_keys=False) for document in documents
-    )
+    return _HEAD.format(groups=listed) + text(rights(namespaces, LABELS))
 
 
 def groups(namespaces: Sequence[str]) -> list[str]:
@@ -74,13 +77,15 @@ def rights(namespaces: Sequence[str], labels: dict[str, str]) -> list[dict[str, 
     """ClusterRoles and bindings for those groups."""
     found = [_read_only(labels), _cluster_scoped(labels)]
     found += [
-        _binding("kubewitness-full", "cluster-admin", FULL_ROLES, labels),
+        _binding(_FULL, "cluster-admin", FULL_ROLES, labels),
         _binding(READ_ONLY, READ_ONLY, READING_ROLES, labels),
     ]
     for name in sorted(set(namespaces)):
         found += [
-            _binding("kubewitness-full", "admin", FULL_IN_NAMESPACE, labels, name),
-            _binding(READ_ONLY, "view", READING_IN_NAMESPACE, labels, name),
+            _binding(_FULL, IN_NAMESPACE[ClusterAccess.FULL], FULL_IN_NAMESPACE, labels, name),
+            _binding(
+                READ_ONLY, IN_NAMESPACE[ClusterAccess.READ], READING_IN_NAMESPACE, labels, name
+            ),
         ]
     return found
 
@@ -92,9 +97,9 @@ def _read_only(labels: dict[str, str]) -> dict[str, Any]:
     server-side apply after the first would then be refused (kubernetes.io, "Using RBAC
     Authorization", aggregated ClusterRoles).
     """
-    selectors = [{f"{_API}/aggregate-to-view": "true"}, _AGGREGATE]
+    selectors = [{f"{RBAC}/aggregate-to-view": "true"}, _AGGREGATE]
     return {
-        "apiVersion": f"{_API}/v1",
+        "apiVersion": f"{RBAC}/v1",
         "kind": "ClusterRole",
         "metadata": {"name": READ_ONLY, "labels": dict(labels)},
         "aggregationRule": {
@@ -110,7 +115,7 @@ def _cluster_scoped(labels: dict[str, str]) -> dict[str, Any]:
     ]
     rules.append({"nonResourceURLs": ["/metrics"], "verbs": ["get"]})
     return {
-        "apiVersion": f"{_API}/v1",
+        "apiVersion": f"{RBAC}/v1",
         "kind": "ClusterRole",
         "metadata": {"name": f"{READ_ONLY}-cluster", "labels": {**labels, **_AGGREGATE}},
         "rules": rules,
@@ -122,14 +127,5 @@ def _binding(
 ) -> dict[str, Any]:
     """The groups of some roles bound to a ClusterRole, everywhere or in one namespace."""
     end = f":{namespace}" if namespace else ""
-    where = {"namespace": namespace} if namespace else {}
-    return {
-        "apiVersion": f"{_API}/v1",
-        "kind": "RoleBinding" if namespace else "ClusterRoleBinding",
-        "metadata": {"name": name, **where, "labels": dict(labels)},
-        "roleRef": {"apiGroup": _API, "kind": "ClusterRole", "name": role},
-        "subjects": [
-            {"apiGroup": _API, "kind": "Group", "name": f"kubewitness:{holder}{end}"}
-            for holder in sorted(holders)
-        ],
-    }
+    subjects = [group(f"kubewitness:{holder}{end}") for holder in sorted(holders)]
+    return binding(name, role, subjects, namespace=namespace, labels=labels)
