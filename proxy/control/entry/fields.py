@@ -1,7 +1,7 @@
 """What bodies and queries are made of: texts with limits, moments to come, and pages of lists."""
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -31,7 +31,11 @@ CursorText = Annotated[
 
 _MICROS: Final = 1_000_000
 _UNITS: Final = ("d", "h", "m", "s")
+_AT_ONCE: Final = 500
+"""Items of a long list read at a time."""
 Key = tuple[str, ...]
+
+
 T = TypeVar("T")
 
 
@@ -73,6 +77,28 @@ def page(
     return shown, write_cursor(key(shown[-1])) if len(rest) > len(shown) else ""
 
 
+async def page_of_seen(
+    read: Callable[..., Awaitable[Sequence[T]]],
+    seen: Callable[[T], bool],
+    place: Callable[[T], tuple[float, str]],
+    query: PagedQuery,
+) -> tuple[list[T], str]:
+    """The page that `query` asks for of a long list, newest first, and the cursor of the next.
+
+    `read(after=, limit=)` gives the list in parts, each from beyond a `place`: when something was
+    made, and its id. What is not `seen` takes no room on the page. Raises InvalidInputError for a cursor that is not ours.
+    """
+    after, found = read_place(query.cursor), list[T]()
+    while len(found) <= query.limit:
+        some = await read(after=after, limit=_AT_ONCE)
+        found += filter(seen, some)
+        if len(some) < _AT_ONCE:
+            break
+        after = place(some[-1])
+    shown = found[: query.limit]
+    return shown, write_place(place(shown[-1])) if len(found) > len(shown) else ""
+
+
 def write_cursor(key: Key) -> str:
     """Opaque text for a URL that says: behind `key`."""
     return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
@@ -91,11 +117,15 @@ def read_cursor(text: str) -> Key | None:
         ) from error
 
 
-def read_place(text: str) -> tuple[float, str] | None:
-    """The place in a list of what was made when: a time, and an id. None of an empty text.
+def write_place(place: tuple[float, str]) -> str:
+    """A cursor that says: beyond `place`, when something was made and its id."""
+    made, identity = place
+    # repr keeps every digit of a float.
+    return write_cursor((repr(made), identity))
 
-    Raises InvalidInputError.
-    """
+
+def read_place(text: str) -> tuple[float, str] | None:
+    """What `write_place` made; None of an empty text. Raises InvalidInputError."""
     key = read_cursor(text)
     if key is None:
         return None

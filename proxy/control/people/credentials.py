@@ -4,19 +4,19 @@ The private key is made by whoever will use it; only a signing request comes her
 recorded in the state before it is handed out, so one we do not know cannot exist.
 """
 
+from functools import partial
 from typing import Annotated, Final
 
 import msgspec
 
 from proxy.clock import rfc3339
 from proxy.control.entry.fields import (
-    CursorText,
     Name,
     Names,
+    PagedQuery,
     Reason,
     Text,
-    read_place,
-    write_cursor,
+    page_of_seen,
 )
 from proxy.control.entry.route import About, Act, Detail, Route
 from proxy.control.entry.seeing import all_of_it, seen_clusters
@@ -33,7 +33,6 @@ from proxy.pki.ttl import parse_ttl
 from proxy.state.permission import Permission
 from proxy.state.snapshot import Credential, Usage
 
-_AT_ONCE: Final = 1000
 RENEWED_TTL: Final = 3600
 """Seconds a renewed certificate lives when the plugin does not ask for less."""
 
@@ -130,38 +129,32 @@ class RevokedAccess(msgspec.Struct, frozen=True):
     """Ids of API tokens."""
 
 
-class CredentialQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CredentialQuery(PagedQuery, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which credentials."""
 
     user: Text = ""
     serial: Text = ""
     all: bool = False
     """Also those that expired or were revoked."""
-    limit: Annotated[int, msgspec.Meta(ge=1, le=10000)] = 1000
-    cursor: CursorText = ""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=10000, description="Most items of a page.")] = 1000
 
 
 async def list_credentials(act: Act) -> CredentialList:
     """The caller's own credentials, and those of users in their reach."""
     query = act.query_as(CredentialQuery)
-    seen, after = seen_credentials(act), read_place(query.cursor)
-    found: list[Credential] = []
-    while len(found) <= query.limit:
-        some = await act.services.store.credentials(
-            serial=query.serial.lower() or None,
-            user=query.user or None,
-            ended=query.all or bool(query.serial),
-            after=after,
-            limit=_AT_ONCE,
-        )
-        found += filter(seen, some)
-        if len(some) < _AT_ONCE:
-            break
-        after = some[-1].issued_at, some[-1].serial
-    now, shown = act.services.clock.now(), found[: query.limit]
-    more = len(found) > len(shown)
-    following = write_cursor((repr(shown[-1].issued_at), shown[-1].serial)) if more else ""
+    read = partial(
+        act.services.store.credentials,
+        serial=query.serial.lower() or None,
+        user=query.user or None,
+        ended=query.all or bool(query.serial),
+    )
+    shown, following = await page_of_seen(read, seen_credentials(act), _place, query)
+    now = act.services.clock.now()
     return CredentialList(tuple(_shown(act, item, now) for item in shown), following)
+
+
+def _place(credential: Credential) -> tuple[float, str]:
+    return credential.issued_at, credential.serial
 
 
 async def issue(act: Act) -> IssuedCredential:

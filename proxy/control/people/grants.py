@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 
 import msgspec
 
@@ -13,17 +14,14 @@ from proxy.control.entry.fields import (
     PagedQuery,
     Reason,
     Text,
+    page_of_seen,
     parse_end,
-    read_place,
-    write_cursor,
 )
 from proxy.control.entry.route import About, Act, Detail, Route, Versioned
 from proxy.control.entry.seeing import is_own, reaching
 from proxy.errors import DeniedError, NotFoundError
 from proxy.state.access import Grant, Role, Scope, ScopeKind, SubjectKind
 from proxy.state.permission import Permission
-
-_AT_ONCE = 500
 
 
 class GrantStatus(StrEnum):
@@ -109,26 +107,17 @@ class RevokeGrantRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 async def list_grants(act: Act) -> GrantList:
     """Grants where the caller may look, and those to themselves."""
     query = act.query_as(GrantQuery)
-    seen, after = _seen(act), read_place(query.cursor)
-    found: list[Grant] = []
-    while len(found) <= query.limit:
-        some = await act.services.store.people.grants(
-            user=query.user or None,
-            group=query.group or None,
-            role=query.role or None,
-            cluster=query.cluster or None,
-            project=query.project or None,
-            ended=query.all,
-            after=after,
-            limit=_AT_ONCE,
-        )
-        found += filter(seen, some)
-        if len(some) < _AT_ONCE:
-            break
-        after = some[-1].created_at, some[-1].id
-    now, shown = act.services.clock.now(), found[: query.limit]
-    more = len(found) > len(shown)
-    following = write_cursor(_key(shown[-1])) if more else ""
+    read = partial(
+        act.services.store.people.grants,
+        user=query.user or None,
+        group=query.group or None,
+        role=query.role or None,
+        cluster=query.cluster or None,
+        project=query.project or None,
+        ended=query.all,
+    )
+    shown, following = await page_of_seen(read, _seen(act), _place, query)
+    now = act.services.clock.now()
     return GrantList(tuple(grant_item(grant, now) for grant in shown), following)
 
 
@@ -220,9 +209,8 @@ def _seen(act: Act) -> Callable[[Grant], bool]:
     return lambda grant: within(grant.scope) or is_own(act, grant)
 
 
-def _key(grant: Grant) -> tuple[str, ...]:
-    # repr keeps every digit of a float.
-    return repr(grant.created_at), grant.id
+def _place(grant: Grant) -> tuple[float, str]:
+    return grant.created_at, grant.id
 
 
 async def _known(act: Act) -> Grant:

@@ -7,6 +7,7 @@ both its permissions and the grants of its user allow, at the time it is used.
 import os
 from base64 import urlsafe_b64encode
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Final
 
 import msgspec
@@ -19,9 +20,8 @@ from proxy.control.entry.fields import (
     PagedQuery,
     Reason,
     Text,
+    page_of_seen,
     parse_end,
-    read_place,
-    write_cursor,
 )
 from proxy.control.entry.route import About, Act, Detail, Route
 from proxy.control.entry.seeing import governs
@@ -32,7 +32,6 @@ from proxy.state.permission import Permission
 from proxy.state.tokens import Token
 
 _SECRET_BYTES: Final = 32
-_AT_ONCE: Final = 500
 
 
 class TokenStatus(StrEnum):
@@ -107,19 +106,14 @@ class RevokeTokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 async def list_tokens(act: Act) -> TokenList:
     """The caller's own tokens, and those of users in their reach."""
     query = act.query_as(TokenQuery)
-    after, found = read_place(query.cursor), list[Token]()
-    while len(found) <= query.limit:
-        some = await act.services.store.tokens.list(
-            user=query.user or None, ended=query.all, after=after, limit=_AT_ONCE
-        )
-        found += [token for token in some if _sees(act, token)]
-        if len(some) < _AT_ONCE:
-            break
-        after = some[-1].created_at, some[-1].id
-    now, shown = act.services.clock.now(), found[: query.limit]
-    more = len(found) > len(shown)
-    following = write_cursor((repr(shown[-1].created_at), shown[-1].id)) if more else ""
+    read = partial(act.services.store.tokens.list, user=query.user or None, ended=query.all)
+    shown, following = await page_of_seen(read, partial(_sees, act), _place, query)
+    now = act.services.clock.now()
     return TokenList(tuple(token_item(token, now) for token in shown), following)
+
+
+def _place(token: Token) -> tuple[float, str]:
+    return token.created_at, token.id
 
 
 async def add(act: Act) -> TokenMade:

@@ -8,10 +8,12 @@ from proxy.clock import rfc3339
 from proxy.control.entry.fields import (
     PagedQuery,
     page,
+    page_of_seen,
     parse_end,
     read_cursor,
     read_place,
     write_cursor,
+    write_place,
 )
 from proxy.errors import InvalidInputError
 
@@ -56,7 +58,28 @@ def test_a_cursor_of_another_list_is_refused(key: tuple[str, ...]) -> None:
 
 @given(st.floats(0, 4e9), st.text())
 def test_a_place_keeps_every_digit(made: float, identity: str) -> None:
-    assert read_place(write_cursor((repr(made), identity))) == (made, identity)
+    assert read_place(write_place((made, identity))) == (made, identity)
+
+
+@given(st.integers(0, 1200), st.integers(1, 400), st.integers(1, 500))
+async def test_pages_of_what_is_seen_are_all_of_it(size: int, limit: int, every: int) -> None:
+    items = [(float(number), str(number)) for number in reversed(range(size))]
+
+    async def read(*, after: tuple[float, str] | None, limit: int) -> list[tuple[float, str]]:
+        return [item for item in items if after is None or item < after][:limit]
+
+    def is_seen(item: tuple[float, str]) -> bool:
+        return item[0] % every == 0
+
+    found, cursor = list[tuple[float, str]](), ""
+    while True:
+        query = PagedQuery(limit=limit, cursor=cursor)
+        shown, cursor = await page_of_seen(read, is_seen, lambda item: item, query)
+        assert len(shown) == limit or not cursor
+        found += shown
+        if not cursor:
+            break
+    assert found == list(filter(is_seen, items))
 
 
 @pytest.mark.parametrize(
