@@ -2,16 +2,18 @@
 
 Each grant that is limited to a namespace reaches the cluster as a group of its own. A RoleBinding
 in that namespace gives the group a ClusterRole: the cluster's own wall behind ours. What should be
-there follows from the grants; what is there is compared with it. Pure.
+there follows from the grants; what is there is compared with it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from proxy.authz.roles import role_of
+from proxy.clock import Clock
 from proxy.state.access import Access, ClusterAccess, Grant, ScopeKind
 from proxy.upstream import manifests
 from proxy.upstream.rights import IN_NAMESPACE
+from proxy.upstream.rolebindings import RoleBindings
 
 LABEL: Final = "app.kubernetes.io/managed-by"
 OWNER: Final = "kubewitness"
@@ -80,6 +82,18 @@ def wanted(
         if namespace in namespaces
     }
     return tuple(sorted(found))
+
+
+async def look(
+    bindings: RoleBindings, cluster: str, access: Callable[[], Access], clock: Clock
+) -> Drift:
+    """Ask `cluster` what is there, and compare it with the grants.
+
+    `access` is called when the cluster has answered: what was granted meanwhile counts. Raises
+    UnavailableError when it does not answer, or refuses the account.
+    """
+    namespaces, found = await bindings.namespaces(), await bindings.ours(SELECTOR)
+    return difference(wanted(access(), cluster, namespaces, clock.now()), found)
 
 
 def difference(expected: Iterable[Binding], items: Iterable[Mapping[str, Any]]) -> Drift:

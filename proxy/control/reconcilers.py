@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from proxy.authz.bindings import SELECTOR, difference, wanted
+from proxy.authz.bindings import look
 from proxy.clock import rfc3339
 from proxy.control.entry.route import About, Act, Detail, Route, about_name
 from proxy.control.entry.seeing import seen_clusters
@@ -45,7 +45,8 @@ class ReconcilerItem(msgspec.Struct, frozen=True, rename="camel"):
 async def show(act: Act) -> ReconcilerItem:
     """Look at the cluster now."""
     record = await act.services.store.reconcilers.find(_seen(act))
-    return await _item(act, record, act.services.store.reconcilers.kubeconfig(record))
+    _, drift = await _look(act, record.cluster, act.services.store.reconcilers.kubeconfig(record))
+    return _shown(record, drift)
 
 
 async def put(act: Act) -> ReconcilerItem:
@@ -72,11 +73,6 @@ async def remove(act: Act) -> None:
     await act.services.watcher.refresh()
 
 
-async def _item(act: Act, record: ReconcilerRecord, kubeconfig: bytes) -> ReconcilerItem:
-    _, drift = await _look(act, record.cluster, kubeconfig)
-    return _shown(record, drift)
-
-
 def _shown(record: ReconcilerRecord, drift: tuple[str, ...]) -> ReconcilerItem:
     return ReconcilerItem(
         cluster=record.cluster,
@@ -99,11 +95,10 @@ async def _look(act: Act, name: str, kubeconfig: bytes) -> tuple[str, tuple[str,
     handle = await load_target(name, kubeconfig, clock=services.clock)
     try:
         bindings = RoleBindings(pool, handle.target)
-        namespaces, found = await bindings.namespaces(), await bindings.ours(SELECTOR)
+        drift = await look(bindings, name, lambda: act.access, services.clock)
     finally:
         await handle.close()
         pool.close()
-    drift = difference(wanted(act.access, name, namespaces, services.clock.now()), found)
     return handle.server, tuple(drift.sentences())
 
 

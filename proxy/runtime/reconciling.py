@@ -15,7 +15,7 @@ import structlog
 
 from proxy.audit.event import SystemEvent, body, new_id
 from proxy.audit.port import Journal
-from proxy.authz.bindings import SELECTOR, Drift, difference, wanted
+from proxy.authz.bindings import Drift, look
 from proxy.clock import Clock, rfc3339
 from proxy.errors import KubewitnessError, NotFoundError, UnavailableError
 from proxy.metrics import Metrics, forget
@@ -153,7 +153,7 @@ class Reconciler:
         name = cluster.record.cluster
         bindings = RoleBindings(self._pool, cluster.handle.target)
         try:
-            drift = await self._drift(name, bindings)
+            drift = await look(bindings, name, lambda: self._watcher.current.access, self._clock)
             self._metrics.rolebinding_drift.labels(name).set(len(drift))
             if not drift:
                 cluster.told = ()
@@ -165,11 +165,6 @@ class Reconciler:
         except (UpstreamError, UnavailableError) as error:
             self._tell(cluster, str(error))
             return False
-
-    async def _drift(self, name: str, bindings: RoleBindings) -> Drift:
-        namespaces, found = await bindings.namespaces(), await bindings.ours(SELECTOR)
-        access, now = self._watcher.current.access, self._clock.now()
-        return difference(wanted(access, name, namespaces, now), found)
 
     async def _report(self, cluster: _Cluster, drift: Drift) -> None:
         """Put what differs on record, once."""

@@ -4,7 +4,8 @@ from types import MappingProxyType
 
 import pytest
 
-from proxy.authz.bindings import LABEL, OWNER, Binding, Drift, difference, wanted
+from proxy.authz.bindings import LABEL, OWNER, Binding, Drift, difference, look, wanted
+from proxy.clock import SystemClock
 from proxy.state.access import (
     NO_ACCESS,
     ORGANIZATION,
@@ -16,6 +17,8 @@ from proxy.state.access import (
     ScopeKind,
     SubjectKind,
 )
+from proxy.upstream.rolebindings import RoleBindings
+from tests.upstream.fake_rbac import PATH, FakeRbac, serving
 
 NOW = 1_000.0
 NAMESPACES = frozenset({"web", "api", "default"})
@@ -105,3 +108,18 @@ def test_each_difference_is_told() -> None:
 )
 def test_other_subjects_are_an_alteration(subjects: list[dict[str, str]] | None) -> None:
     assert difference([ADMIN], [ADMIN.manifest() | {"subjects": subjects}]).altered == (ADMIN,)
+
+
+async def test_what_is_granted_while_the_cluster_answers_counts() -> None:
+    fake = FakeRbac()
+
+    def now() -> Access:
+        assert {"GET /api/v1/namespaces", f"GET {PATH}/rolebindings"} <= set(fake.seen)
+        return access(("namespace-admin", WEB))
+
+    async with serving(fake) as pool:
+        bindings = RoleBindings(pool, fake.target())
+        drift = await look(bindings, "prod", now, SystemClock())
+        assert drift == Drift((ADMIN,), (), ())
+        await bindings.create(ADMIN.manifest())
+        assert not await look(bindings, "prod", now, SystemClock())

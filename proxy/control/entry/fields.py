@@ -34,8 +34,6 @@ _UNITS: Final = ("d", "h", "m", "s")
 _AT_ONCE: Final = 500
 """Items of a long list read at a time."""
 Key = tuple[str, ...]
-
-
 T = TypeVar("T")
 
 
