@@ -90,7 +90,7 @@ async def test_who_waits_longer_than_the_deadline_is_refused_and_the_record_arri
                 await late
         assert world.gate.level is Level.CLOSED
         with pytest.raises(JournalUnavailableError, match="the database"):
-            world.journal.append(intent(a_call()))
+            _ = world.journal.append(intent(a_call()))
         world.journal.post(outcome(a_call()))
         world.index.answering.set()
         async with asyncio.timeout(5):

@@ -9,7 +9,7 @@ from the journals.
 import asyncio
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import structlog
 from sqlalchemy import Connection, delete, event, insert, inspect, select
@@ -92,7 +92,7 @@ class SqliteIndex(Reader):
         self._filling = Filling(self._all, self.after)
 
     @classmethod
-    async def open(cls, path: Path) -> "SqliteIndex":
+    async def open(cls, path: Path) -> Self:
         """Open the index at `path`, empty when there is none or one of another schema version.
 
         Raises UnavailableError when it can neither be opened nor made anew.

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import event
@@ -71,12 +72,12 @@ async def test_what_others_commit_meanwhile_is_not_seen(url: str) -> None:
 
 
 async def test_who_listens_is_told(url: str) -> None:
-    told: list[object] = []
+    told: list[tuple[Any, ...]] = []
     async with opened(url) as engine:
         noting = engine.execution_options(**{ASKED: lambda *asked: told.append(asked)})
         async with noting.connect() as connection:
             await Asker(connection).ask("SELECT $1 + 0", 7)
-    assert [given for _, given in told] == [(7,)]  # type: ignore[misc,attr-defined]
+    assert [given for _, given in told] == [(7,)]
 
 
 async def test_an_error_of_the_driver_is_the_index_that_cannot_be_read(url: str) -> None:

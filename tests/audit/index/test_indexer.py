@@ -42,16 +42,16 @@ class Interrupted(Exception):  # noqa: N818
 class BreakingIndex(SqliteIndex):
     """Fails before or after the transaction of chosen inserts."""
 
-    before: set[int]
-    after: set[int]
-    count = 0
+    fail_before: frozenset[int] = frozenset()
+    fail_after: frozenset[int] = frozenset()
+    inserts = 0
 
     async def insert(self, rows: Sequence[Row], writer: str, position: Position) -> None:
-        self.count += 1
-        if self.count in self.before:
+        self.inserts += 1
+        if self.inserts in self.fail_before:
             raise UnavailableError("before")
         await super().insert(rows, writer, position)
-        if self.count in self.after:
+        if self.inserts in self.fail_after:
             raise UnavailableError("after")
 
 
@@ -100,9 +100,7 @@ async def test_killed_around_a_transaction_it_neither_loses_nor_repeats(
     tmp_path: Path, disk: FaultyStorage, clock: ManualClock, when: str
 ) -> None:
     index = await BreakingIndex.open(tmp_path / "index.db")
-    assert isinstance(index, BreakingIndex)
-    index.before = index.after = set()
-    setattr(index, when, {1, 2, 4})
+    setattr(index, f"fail_{when}", {1, 2, 4})
     async with writing(tmp_path, disk, clock) as journal:
         for _ in range(5):
             await asyncio.gather(*[journal.append(intent(a_call())) for _ in range(40)])
@@ -259,8 +257,6 @@ async def test_lag_is_measured_at_the_journals_while_the_index_is_away(
     tmp_path: Path, disk: FaultyStorage, clock: ManualClock
 ) -> None:
     index = await BreakingIndex.open(tmp_path / "index.db")
-    assert isinstance(index, BreakingIndex)
-    index.before, index.after = set(), set()
     metrics = Metrics()
     work = Indexer(tmp_path / "journal", index, clock=clock, metrics=metrics)
 
@@ -273,7 +269,7 @@ async def test_lag_is_measured_at_the_journals_while_the_index_is_away(
         await work.catch_up()
         await work.lag.measure()
         assert shown() == (0, 0)
-        index.before = set(range(100))
+        index.fail_before = frozenset(range(100))
         for _ in range(3):
             await journal.append(intent(a_call(), at=clock.now()))
             clock.advance(10)
@@ -281,7 +277,7 @@ async def test_lag_is_measured_at_the_journals_while_the_index_is_away(
                 await work.catch_up()
         await work.lag.measure()
         assert shown() == (3, 30)
-        index.before = set()
+        index.fail_before = frozenset()
         await work.catch_up()
         await work.lag.measure()
         assert shown() == (0, 0)

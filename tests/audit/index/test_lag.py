@@ -19,7 +19,7 @@ def follow(tail: JournalTail) -> None:
         tail.accept(step)
 
 
-async def test_it_grows_with_the_journal_and_ends_with_the_last_record(tmp_path: Path):
+async def test_it_grows_with_the_journal_and_ends_with_the_last_record(tmp_path: Path) -> None:
     clock, metrics = ManualClock(NOW), Metrics()
     directory = tmp_path / "journal" / "0"
     lag = Lag(lambda: [directory], clock=clock, metrics=metrics)

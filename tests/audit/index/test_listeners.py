@@ -9,7 +9,7 @@ def rows(*seqs: int, user: str = "alice") -> list[Row]:
     return [Row("w", seq, "Event", username=user) for seq in seqs]
 
 
-async def test_each_hears_what_it_asked_for():
+async def test_each_hears_what_it_asked_for() -> None:
     listeners = Listeners()
     assert not listeners.present.is_set()
     with (
@@ -28,7 +28,7 @@ async def test_each_hears_what_it_asked_for():
     listeners.tell(rows(4))
 
 
-async def test_the_slow_are_told_what_they_missed():
+async def test_the_slow_are_told_what_they_missed() -> None:
     listeners = Listeners()
     with listeners.join(None, 2) as slow:
         listeners.tell(rows(1, 2, 3, 4, 5))

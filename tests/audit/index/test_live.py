@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -24,7 +25,7 @@ async def commit(index: MemoryIndex, writer: str, *seqs: int) -> None:
 
 
 @pytest.fixture
-async def rows():
+async def rows() -> AsyncIterator[tuple[MemoryIndex, LiveRows]]:
     index = MemoryIndex()
     await commit(index, "a-main", 1, 2, 3)
     found = LiveRows(index)
@@ -49,7 +50,9 @@ async def listening(index: MemoryIndex) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_rows_of_every_writer_once_and_in_order(rows, monkeypatch):
+async def test_rows_of_every_writer_once_and_in_order(
+    rows: tuple[MemoryIndex, LiveRows], monkeypatch: pytest.MonkeyPatch
+) -> None:
     index, found = rows
     monkeypatch.setattr(live, "PAGE", 2)
     async with found.subscribe(ALL) as one, found.subscribe(ALL) as two:
@@ -62,7 +65,9 @@ async def test_rows_of_every_writer_once_and_in_order(rows, monkeypatch):
             assert await heard(subscription, 8) == {"a-main": [4, 5, 6, 7, 8, 9], "b-main": [1, 2]}
 
 
-async def test_what_no_notice_announced_is_found_by_polling(rows, monkeypatch):
+async def test_what_no_notice_announced_is_found_by_polling(
+    rows: tuple[MemoryIndex, LiveRows], monkeypatch: pytest.MonkeyPatch
+) -> None:
     index, found = rows
     monkeypatch.setattr(live, "POLL", 0.01)
     async with found.subscribe(ALL) as subscription:
@@ -73,7 +78,7 @@ async def test_what_no_notice_announced_is_found_by_polling(rows, monkeypatch):
         assert await heard(subscription, 2) == {"c-main": [1, 2]}
 
 
-async def test_nothing_is_read_while_nobody_listens(rows):
+async def test_nothing_is_read_while_nobody_listens(rows: tuple[MemoryIndex, LiveRows]) -> None:
     index, found = rows
     async with found.subscribe(ALL):
         await listening(index)
@@ -90,7 +95,9 @@ async def test_nothing_is_read_while_nobody_listens(rows):
         assert await heard(subscription, 1) == {"a-main": [5]}, "from now on"
 
 
-async def test_an_outage_is_made_up_for(rows, monkeypatch):
+async def test_an_outage_is_made_up_for(
+    rows: tuple[MemoryIndex, LiveRows], monkeypatch: pytest.MonkeyPatch
+) -> None:
     index, found = rows
     monkeypatch.setattr(live, "RETRY", 0.01)
     monkeypatch.setattr(live, "POLL", 0.01)
@@ -103,7 +110,9 @@ async def test_an_outage_is_made_up_for(rows, monkeypatch):
         assert await heard(subscription, 2) == {"a-main": [4, 5]}
 
 
-async def test_a_defect_of_the_driver_does_not_end_it(rows, monkeypatch):
+async def test_a_defect_of_the_driver_does_not_end_it(
+    rows: tuple[MemoryIndex, LiveRows], monkeypatch: pytest.MonkeyPatch
+) -> None:
     index, found = rows
     monkeypatch.setattr(live, "RETRY", 0.01)
     monkeypatch.setattr(live, "POLL", 0.01)
@@ -124,7 +133,9 @@ async def test_a_defect_of_the_driver_does_not_end_it(rows, monkeypatch):
         assert await heard(subscription, 2) == {"a-main": [4, 5]}
 
 
-async def test_who_begins_while_the_database_is_away_is_told(rows):
+async def test_who_begins_while_the_database_is_away_is_told(
+    rows: tuple[MemoryIndex, LiveRows],
+) -> None:
     index, found = rows
     index.down = "gone"
     with pytest.raises(UnavailableError):

@@ -62,6 +62,7 @@ def test_whatever_is_in_a_network_is_in_what_is_asked_of_the_postings(
     for address in (inside, mapped if mapped in network else inside):
         key = source_key(str(address))
         asked = needs(Filter(sources=(str(network),)))[0]
+        assert isinstance(asked, Need)
         value = posted(network_of(key) if asked.field == Field.NETWORK else key)
         assert value in asked.exact or any(low <= value < high for low, high in asked.ranges)
 
@@ -77,8 +78,9 @@ def test_networks_of_the_usual_sizes_are_asked_as_a_whole() -> None:
         ("2001:db8:7:1::/64", False),
         ("::/0", True),
     ):
-        field = needs(Filter(sources=(network,)))[0].field
-        assert (field == Field.NETWORK) is expected, network
+        asked = needs(Filter(sources=(network,)))[0]
+        assert isinstance(asked, Need)
+        assert (asked.field == Field.NETWORK) is expected, network
 
 
 def test_noise_too() -> None:

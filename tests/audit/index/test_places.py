@@ -39,8 +39,10 @@ def ask(
     """Puts a statement to a part of an index that holds all rows."""
     path = tmp_path_factory.mktemp("places") / "index.db"
     with ready_database(postgres) as ready, asyncio.Runner() as runner:
-        index: PostgresIndex | SqliteIndex = runner.run(
-            PostgresIndex.open(ready.url) if partitioned else SqliteIndex.open(path)
+        index: PostgresIndex | SqliteIndex = (
+            runner.run(PostgresIndex.open(ready.url))
+            if partitioned
+            else runner.run(SqliteIndex.open(path))
         )
 
         async def put(statement: Select[Any], part: Part) -> Sequence[Any]:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import asyncpg
 import pytest
@@ -37,14 +38,14 @@ async def index(site: Ready) -> AsyncIterator[PostgresIndex]:
 @pytest.fixture
 def writer(request: pytest.FixtureRequest) -> str:
     """Tests share a database; each has its own writer."""
-    return request.node.name
+    return str(request.node.name)
 
 
 async def lines(index: PostgresIndex, writer: str) -> list[tuple[int, bytes]]:
     return [(row.seq, row.line) for row in await index.after(writer, 0, 100_000)]
 
 
-async def test_steps_are_there_once_and_whole(index: PostgresIndex, writer: str):
+async def test_steps_are_there_once_and_whole(index: PostgresIndex, writer: str) -> None:
     rows = some_rows(writer=writer)
     for first in range(0, len(rows), 40):
         await fill(index, rows[first : first + 40])
@@ -53,7 +54,7 @@ async def test_steps_are_there_once_and_whole(index: PostgresIndex, writer: str)
     assert (await index.positions())[writer] == Position("", 0, rows[-1].seq)
 
 
-async def test_what_is_open_is_known(postgres: Postgres):
+async def test_what_is_open_is_known(postgres: Postgres) -> None:
     with_open = ready_database(postgres)
     ready = await asyncio.to_thread(with_open.__enter__)
     index = await PostgresIndex.open(ready.url)
@@ -71,7 +72,7 @@ async def test_what_is_open_is_known(postgres: Postgres):
         await asyncio.to_thread(with_open.__exit__, None, None, None)
 
 
-async def test_two_processes_tell_the_same(site: Ready, index: PostgresIndex, writer: str):
+async def test_two_processes_tell_the_same(site: Ready, index: PostgresIndex, writer: str) -> None:
     """A worker and its successor may ship one journal for a moment."""
     rows = some_rows(writer=writer)
     others = [index, await PostgresIndex.open(site.url), await PostgresIndex.open(site.url)]
@@ -103,7 +104,7 @@ async def test_two_processes_tell_the_same(site: Ready, index: PostgresIndex, wr
 @pytest.mark.parametrize("again", ["same connection", "new connection"])
 async def test_a_different_record_is_refused(
     site: Ready, index: PostgresIndex, writer: str, again: str, change: object
-):
+) -> None:
     rows = some_rows(writer=writer)
     await fill(index, rows)
     through = index if again == "same connection" else await PostgresIndex.open(site.url)
@@ -123,13 +124,13 @@ async def test_a_different_record_is_refused(
     [0, -1, -(10**18), DAY * 18_262 - 1, DAY * 18_262, 4_102_444_800_000_000, 9_000_000_000_000_000]
     + [1_800_000_000_000_000 + years * 365 * DAY for years in (-3, -1, 1, 3)],
 )
-async def test_clocks_that_are_wrong(index: PostgresIndex, writer: str, at: int):
+async def test_clocks_that_are_wrong(index: PostgresIndex, writer: str, at: int) -> None:
     rows = [Row(writer, 1, EVENT, "a", at=at, line=b"{}"), Row(writer, 2, EVENT, "b", at=at + DAY)]
     await fill(index, rows)
     assert await index.after(writer, 0, 10) == rows
 
 
-async def test_texts_that_fit_no_index(index: PostgresIndex, writer: str):
+async def test_texts_that_fit_no_index(index: PostgresIndex, writer: str) -> None:
     """Whatever a client sends: nothing may stop the records behind it."""
     chance = random.Random(1)
 
@@ -137,7 +138,7 @@ async def test_texts_that_fit_no_index(index: PostgresIndex, writer: str):
         return "".join(chr(chance.randrange(0x10000, 0x10FFFF)) for _ in range(2048))
 
     names = [name for name, kind in Row.__annotations__.items() if "str" in str(kind)]
-    long = {name: text() for name in names if name not in ("writer", "kind")}
+    long: dict[str, Any] = {name: text() for name in names if name not in ("writer", "kind")}
     long["audit_id"] = long["audit_id"][:512]
     rows = [Row(writer, 1, EVENT, **long, line=b"x" * 3_000_000)]
     rows += [Row(writer, BLOCK * n, EVENT, f"id-{n}", line=b"{}") for n in (1, 2, 3)]
@@ -150,7 +151,7 @@ async def test_texts_that_fit_no_index(index: PostgresIndex, writer: str):
 
 async def test_a_partition_that_went_away_is_made_again(
     site: Ready, index: PostgresIndex, writer: str
-):
+) -> None:
     at = 1_500_000_000_000_000 + 5_000 * DAY
     await fill(index, [Row(writer, 1, EVENT, "a", at=at, line=b"{}")])
     name = site.database.exec(
@@ -164,7 +165,7 @@ async def test_a_partition_that_went_away_is_made_again(
 
 async def test_a_step_that_is_cut_leaves_nothing_broken(
     site: Ready, index: PostgresIndex, writer: str
-):
+) -> None:
     rows = some_rows(calls=100, writer=writer)
     chance = random.Random(2)
     for attempt in range(40):
@@ -183,7 +184,7 @@ async def test_a_step_that_is_cut_leaves_nothing_broken(
     assert site.database.exec(f"{active}'{site.login}'") == "0"
 
 
-async def test_commits_are_heard_of(site: Ready, index: PostgresIndex, writer: str):
+async def test_commits_are_heard_of(site: Ready, index: PostgresIndex, writer: str) -> None:
     heard: list[tuple[str, int]] = []
     listening = asyncio.ensure_future(
         index.hear(lambda who, seq: heard.append((who, seq)) if who == writer else None)
@@ -209,7 +210,7 @@ async def test_commits_are_heard_of(site: Ready, index: PostgresIndex, writer: s
     assert heard[-1] == (writer, rows[-1].seq)
 
 
-async def test_partitions_are_made_ahead(site: Ready, index: PostgresIndex):
+async def test_partitions_are_made_ahead(site: Ready, index: PostgresIndex) -> None:
     last = "SELECT max(relname) FROM pg_class WHERE relname LIKE 'events_d2%' AND relkind = 'r'"
     name = site.database.exec(
         "SELECT to_char(now() AT TIME ZONE 'UTC' + interval '7 days', '\"events_d\"YYYYMMDD')"
@@ -235,7 +236,7 @@ async def test_partitions_are_made_ahead(site: Ready, index: PostgresIndex):
         ("postgresql://{login}:pass%2Fword@{host}/{db}?sslmode=hidden", "must be one of: disable"),
     ],
 )
-async def test_urls_that_lead_nowhere(site: Ready, url: str, says: str):
+async def test_urls_that_lead_nowhere(site: Ready, url: str, says: str) -> None:
     server = site.database.server
     index = await PostgresIndex.open(
         url.format(host=f"{server.host}:{server.port}", db=site.database.name, login=site.login)
@@ -244,14 +245,14 @@ async def test_urls_that_lead_nowhere(site: Ready, url: str, says: str):
     )
     for call in (index.positions, index.attest, lambda: index.search(ALL)):
         with pytest.raises((UnavailableError, SettingsError)) as refused:
-            await call()  # type: ignore[operator]
+            await call()
         assert says in str(refused.value)
         assert "hidden" not in str(refused.value)
         assert "word@" not in str(refused.value)
     await index.close()
 
 
-async def test_a_login_without_the_roles_is_told_what_to_do(site: Ready):
+async def test_a_login_without_the_roles_is_told_what_to_do(site: Ready) -> None:
     site.database.exec("DROP ROLE IF EXISTS stranger; CREATE ROLE stranger LOGIN PASSWORD 'hidden'")
     index = await PostgresIndex.open(site.database.login("stranger", "hidden"))
     with pytest.raises(SettingsError, match="db upgrade"):
@@ -259,7 +260,7 @@ async def test_a_login_without_the_roles_is_told_what_to_do(site: Ready):
     await index.close()
 
 
-async def test_a_commit_that_no_standby_confirmed_is_not_believed():
+async def test_a_commit_that_no_standby_confirmed_is_not_believed() -> None:
     """Cutting the wait short, PostgreSQL answers COMMIT, and adds a warning."""
     with Postgres(settings={"wal_level": "replica", "max_wal_senders": "4"}) as server:
         made = ready_database(server)

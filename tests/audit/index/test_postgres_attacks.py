@@ -328,14 +328,14 @@ def partition(ready: Ready) -> str:
     return found.removeprefix("kubewitness.")
 
 
-async def attempt(ready: Ready, role: str, statement: str) -> asyncpg.PostgresError | None:
-    """Try one attack; the error it met."""
+async def attempt(ready: Ready, role: str, statement: str) -> Any:
+    """Try one attack; the error it met, or None. asyncpg gives its errors their fields as it goes."""
     connection = await asyncpg.connect(ready.url)
     try:
         if role:
             await connection.execute(f"SET ROLE {role}")
         await connection.execute(statement.format(p=partition(ready), d=ready.database.name))
-    except asyncpg.PostgresError as error:
+    except asyncpg.exceptions.PostgresError as error:
         return error
     finally:
         await connection.close()
@@ -354,7 +354,7 @@ def named(attacks: list[tuple[Any, ...]]) -> list[Any]:
 @pytest.mark.parametrize(("role", "statement", "code"), named(ATTACKS))
 async def test_an_attack_is_denied(
     ready: Ready, before: str, role: str, statement: str, code: str | None
-):
+) -> None:
     error = await attempt(ready, role, statement)
     assert error is not None, "it succeeded"
     assert code is None or error.sqlstate == code, error
@@ -363,17 +363,17 @@ async def test_an_attack_is_denied(
 @pytest.mark.parametrize(("role", "statement", "code"), named(SILENT))
 async def test_an_attack_has_no_effect(
     ready: Ready, before: str, role: str, statement: str, code: str
-):
+) -> None:
     error = await attempt(ready, role, statement)
     assert error is None or error.sqlstate == code
     assert ready.database.exec(EVERYTHING) == before
 
 
-def test_there_are_enough():
+def test_there_are_enough() -> None:
     assert len({(str(role), statement) for role, statement, *_ in ATTACKS}) >= 60
 
 
-def test_nobody_may_change_a_record(ready: Ready):
+def test_nobody_may_change_a_record(ready: Ready) -> None:
     """Nobody but superusers, that is: not even the owner keeps the right."""
     rights = ready.database.exec(
         """
@@ -409,7 +409,7 @@ def test_nobody_may_change_a_record(ready: Ready):
     )
 
 
-def test_the_catalogue_has_no_way_around(ready: Ready):
+def test_the_catalogue_has_no_way_around(ready: Ready) -> None:
     keys = "SELECT count(*) FROM pg_constraint WHERE contype = 'f'"
     rules = (
         "SELECT count(*) FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class"
@@ -438,7 +438,9 @@ def test_the_catalogue_has_no_way_around(ready: Ready):
     "statement", ["UPDATE {t} SET line = ''", "DELETE FROM {t}", "TRUNCATE {t}"]
 )
 @pytest.mark.parametrize("table", ["kubewitness.events", "kubewitness.{p}"])
-def test_not_even_by_accident(ready: Ready, before: str, role: str, statement: str, table: str):
+def test_not_even_by_accident(
+    ready: Ready, before: str, role: str, statement: str, table: str
+) -> None:
     """Whoever could take the guards away must do so first."""
     sql = statement.format(t=table.format(p=partition(ready)))
     as_whom = f"SET ROLE {OWNER};" if role == "owner" else "SET session_replication_role = replica;"
@@ -447,7 +449,7 @@ def test_not_even_by_accident(ready: Ready, before: str, role: str, statement: s
     assert ready.database.exec(EVERYTHING) == before
 
 
-async def test_what_a_login_does_to_itself_changes_nothing_for_us(postgres: Postgres):
+async def test_what_a_login_does_to_itself_changes_nothing_for_us(postgres: Postgres) -> None:
     def begin() -> Any:
         made = ready_database(postgres)
         return made, made.__enter__()
@@ -483,7 +485,9 @@ async def test_what_a_login_does_to_itself_changes_nothing_for_us(postgres: Post
         "'w-0', '{a,b}', '{1}', '{}', '{}', '{1,2}'",
     ],
 )
-async def test_the_owners_functions_believe_nothing(ready: Ready, before: str, arguments: str):
+async def test_the_owners_functions_believe_nothing(
+    ready: Ready, before: str, arguments: str
+) -> None:
     await attempt(
         ready,
         WRITER,
@@ -492,7 +496,7 @@ async def test_the_owners_functions_believe_nothing(ready: Ready, before: str, a
     assert ready.database.exec(EVERYTHING) == before
 
 
-async def test_partitions_are_bounded(postgres: Postgres):
+async def test_partitions_are_bounded(postgres: Postgres) -> None:
     """The writer may have partitions made: of days around today, else of months, else none."""
     made = ready_database(postgres)
     ready = await asyncio.to_thread(made.__enter__)

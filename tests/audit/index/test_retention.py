@@ -1,6 +1,7 @@
 """Before a day leaves the index, each of its records is found in the archive, byte for byte."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.audit.journal.test_archive import WRITER, segment
 
 
 @pytest.fixture
-def archive(tmp_path) -> Archive:
+def archive(tmp_path: Path) -> Archive:
     segment(tmp_path / "a", 1, 1, 3)
     segment(tmp_path / "b", 2, 4, 3)
     segment(tmp_path / "c", 1, 8, 2, epoch=2)
@@ -27,7 +28,7 @@ def rows(archive: Archive, *seqs: int) -> list[tuple[str, int, bytes]]:
 
 
 @pytest.mark.parametrize("seqs", [(), (1,), (2, 3, 4), (1, 6, 9), (1, 2, 3, 4, 5, 6, 8, 9)])
-async def test_what_is_there_is_found(archive, seqs):
+async def test_what_is_there_is_found(archive: Archive, seqs: tuple[int, ...]) -> None:
     told: list[int] = []
     checked = await check(given(*rows(archive, *seqs)), archive, told.append)
     assert checked == (len(seqs), min(len(seqs), 1))
@@ -43,6 +44,8 @@ async def test_what_is_there_is_found(archive, seqs):
         ([(WRITER, 2, b"{}")], "another in the archive"),
     ],
 )
-async def test_what_is_not_stops_everything(archive, records, says):
+async def test_what_is_not_stops_everything(
+    archive: Archive, records: list[tuple[str, int, bytes]], says: str
+) -> None:
     with pytest.raises(MissingRecordError, match=says):
         await check(given(*rows(archive, 1), *records), archive)

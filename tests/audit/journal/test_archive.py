@@ -38,7 +38,7 @@ def told(archive: Archive, first: int = 1) -> list[int]:
     return [seq for seq, _ in found]
 
 
-def test_segments_follow_each_other(tmp_path):
+def test_segments_follow_each_other(tmp_path: Path) -> None:
     segment(tmp_path / "main", 1, 1, 3)
     segment(tmp_path / "main", 2, 4, 2)
     segment(tmp_path / "main", 1, 6, 1, epoch=2)
@@ -50,7 +50,7 @@ def test_segments_follow_each_other(tmp_path):
     assert list(archive.lines("another")) == []
 
 
-def test_what_was_written_again_is_told_once_and_from_the_later_segment(tmp_path):
+def test_what_was_written_again_is_told_once_and_from_the_later_segment(tmp_path: Path) -> None:
     segment(tmp_path, 1, 1, 5, text="first")
     segment(tmp_path, 2, 4, 3, text="again")
     texts = [text for _, text in Archive([tmp_path]).lines(WRITER)]
@@ -58,7 +58,7 @@ def test_what_was_written_again_is_told_once_and_from_the_later_segment(tmp_path
     assert [b"again" in text for text in texts] == [False] * 3 + [True] * 3
 
 
-def test_copies_count_once_and_the_longest_wins(tmp_path):
+def test_copies_count_once_and_the_longest_wins(tmp_path: Path) -> None:
     original = segment(tmp_path / "volume" / "main", 1, 1, 4)
     copy = tmp_path / "tape" / "a" / original.name
     copy.parent.mkdir(parents=True)
@@ -78,7 +78,9 @@ def test_copies_count_once_and_the_longest_wins(tmp_path):
     ],
     ids=["altered", "torn", "header", "empty"],
 )
-def test_what_is_damaged_is_missing(tmp_path, damage, left):
+def test_what_is_damaged_is_missing(
+    tmp_path: Path, damage: Callable[[bytes], bytes], left: list[int]
+) -> None:
     segment(tmp_path, 1, 1, 3)
     broken = segment(tmp_path, 2, 4, 3)
     broken.write_bytes(damage(broken.read_bytes()))

@@ -174,7 +174,7 @@ async def test_a_writer_makes_them_and_its_successor_removes_them(
     await journal.append(intent(left))
     for _ in range(300):
         call = a_call()
-        journal.append(intent(call), urgent=False)
+        _ = journal.append(intent(call), urgent=False)
         await journal.append(outcome(call))
     newest = sorted(directory.glob("*.jsonl"))[-2].with_suffix(".open")
     await until(lambda: list(directory.glob("*.open")) == [newest])

@@ -72,7 +72,7 @@ async def test_what_is_under_way_ends_and_others_are_refused(tmp_path: Path) -> 
 
     assert journal.failure == "the disk is full, only its reserve is left"
     with pytest.raises(JournalUnavailableError, match="the disk is full"):
-        journal.append(intent(a_call()))
+        _ = journal.append(intent(a_call()))
     left = journal.reserve_left
     assert RESERVE // 2 < left < RESERVE
     await journal.append(outcome(call), reserve=True)
@@ -127,7 +127,7 @@ async def test_the_reserve_ends_too_and_its_end_is_for_calls(tmp_path: Path) -> 
             kept_back += 1
     assert 20 < kept_back < 32
     with pytest.raises(JournalUnavailableError):
-        journal.append(note("o" * 1000), reserve=True)
+        _ = journal.append(note("o" * 1000), reserve=True)
     disk.room = MIB * 10
     await until(lambda: not journal.failure, 1)
     await journal.append(note("after"))
@@ -156,16 +156,16 @@ async def test_a_start_on_a_full_disk_is_closed_and_heals(tmp_path: Path) -> Non
 
 async def test_after_a_crash_on_the_reserve_what_is_left_of_it_serves(tmp_path: Path) -> None:
     disk = SmallDisk(16 * MIB)
-    sizes = {"segment": 8 * MIB, "reserve": 8 * MIB}
-    journal = await opened(tmp_path, disk, **sizes)
-    await until(lambda: reserve_of(tmp_path) == 8 * MIB)
+    size = 8 * MIB
+    journal = await opened(tmp_path, disk, segment=size, reserve=size)
+    await until(lambda: reserve_of(tmp_path) == size)
     while not journal.failure:
         await journal.append(note("x" * MIB))
     left = journal.reserve_left
     assert left
     crash(journal)
 
-    journal = await opened(tmp_path, disk, **sizes)
+    journal = await opened(tmp_path, disk, segment=size, reserve=size)
     assert "disk is full" in journal.failure
     assert MIB < journal.reserve_left < left
     await journal.append(note("repair"), reserve=True)
@@ -202,6 +202,6 @@ async def test_no_reserve_is_kept_when_none_is_wanted(tmp_path: Path) -> None:
     assert "No space left on device" in journal.failure
     assert journal.reserve_left == 0
     with pytest.raises(JournalUnavailableError):
-        journal.append(note("break-glass"), reserve=True)
+        _ = journal.append(note("break-glass"), reserve=True)
     await journal.close()
     assert "journal.heal" not in actions(tmp_path)

@@ -115,7 +115,7 @@ async def test_taken_away(
         await hit
     assert case.why in journal.failure
     with pytest.raises(JournalUnavailableError, match=case.why):
-        journal.append(note("refused"))
+        _ = journal.append(note("refused"))
     journal.post(note("posted"))
     await until(lambda: not journal.failure, 1)
     assert await journal.append(note("after")) == 8  # hit, posted and the probe come before

@@ -123,9 +123,9 @@ def test_a_full_disk_goes_to_the_reserve_and_back(tmp_path: Path) -> None:
     assert names == ["000001-000001.jsonl", "000001-000002.jsonl"]
     storage.room *= 2
     disk.files.prepare()
-    assert disk.files.in_reserve
+    before = disk.files.in_reserve
     disk.files.commit(disk.batch(400))
-    assert not disk.files.in_reserve
+    assert (before, disk.files.in_reserve) == (True, False)
     assert disk.files.reserve_room == 0
     assert (disk.directory / names[1]).stat().st_size < 2000, "what it did not need is free again"
     assert dense(records(tmp_path))

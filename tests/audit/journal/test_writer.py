@@ -55,10 +55,11 @@ async def test_posts_and_appends_keep_their_order(
     tmp_path: Path, disk: FaultyStorage, clock: ManualClock
 ) -> None:
     async with writing(tmp_path, disk, clock) as journal:
+        appended = []
         for i in range(10):
             journal.post(note(2 * i))
-            last = journal.append(note(2 * i + 1))
-        await last
+            appended.append(journal.append(note(2 * i + 1)))
+        await appended[-1]
     assert notes(tmp_path) == [str(i) for i in range(20)]
 
 
@@ -171,7 +172,7 @@ async def test_a_hung_disk_refuses_after_the_deadline_and_heals(
         assert not young.done()
         assert "1 s" in journal.failure
         with pytest.raises(JournalUnavailableError):
-            journal.append(note("refused"))
+            _ = journal.append(note("refused"))
         journal.post(note("an outcome, kept"))
         disk.hold.set()
         assert await young == 4
@@ -269,7 +270,7 @@ async def test_a_dead_disk_closes_the_gate_until_it_is_back(
                 await future
         assert "Input/output error" in journal.failure
         with pytest.raises(JournalUnavailableError, match="Input/output error"):
-            journal.append(note("refused"))
+            _ = journal.append(note("refused"))
         files = len(list((tmp_path / "journal" / "0").iterdir()))
         await asyncio.sleep(0.6)  # two attempts to heal
         assert len(list((tmp_path / "journal" / "0").iterdir())) == files

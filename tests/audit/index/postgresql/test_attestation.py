@@ -1,6 +1,7 @@
 """A server that would not keep records, or whose guards are down, counts as down."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ def setting(name: str, value: str | None) -> Facts:
     return GOOD._replace(settings=settings | ({name: value} if value is not None else {}))
 
 
-def day(**given: object) -> Facts:
+def day(**given: Any) -> Facts:
     return GOOD._replace(tables=(GOOD.tables[0], DAY._replace(**given)))
 
 
@@ -73,14 +74,14 @@ def bad() -> Iterator[tuple[str, Facts, str]]:
 BAD = list(bad())
 
 
-def test_what_is_as_it_must_be_is_good():
+def test_what_is_as_it_must_be_is_good() -> None:
     assert attest(GOOD, None) == BEFORE
     assert attest(GOOD._replace(timeline=4), BEFORE) == Identity(7, 4), "a failover"
     assert len(BAD) >= 30
 
 
 @pytest.mark.parametrize(("facts", "says"), [item[1:] for item in BAD], ids=[b[0] for b in BAD])
-def test_what_is_not_counts_as_down(facts: Facts, says: str):
+def test_what_is_not_counts_as_down(facts: Facts, says: str) -> None:
     with pytest.raises(UnavailableError) as refused:
         attest(facts, BEFORE)
     assert says in refused.value.message
@@ -89,7 +90,7 @@ def test_what_is_not_counts_as_down(facts: Facts, says: str):
 @pytest.mark.parametrize(
     ("schema", "says"), [(None, "no schema of ours"), (0, "needs schema"), (99, "newer release")]
 )
-def test_another_schema_is_not_written_to(schema: int | None, says: str):
+def test_another_schema_is_not_written_to(schema: int | None, says: str) -> None:
     with pytest.raises(SettingsError, match=says):
         attest(GOOD._replace(schema=schema), None)
 
@@ -133,14 +134,14 @@ async def refusal(url: str) -> str:
         ("ALTER ROLE attested SET default_transaction_read_only = on", ""),
     ],
 )
-async def test_a_real_server(url: str, database: Database, statement: str, says: str):
+async def test_a_real_server(url: str, database: Database, statement: str, says: str) -> None:
     database.exec(statement)
     said = await refusal(url)
     assert (says in said) if says else said == ""
 
 
 @pytest.mark.parametrize("grant", ["SUPERUSER", "CREATEROLE", "BYPASSRLS", "REPLICATION"])
-async def test_a_login_that_may_too_much(url: str, database: Database, grant: str):
+async def test_a_login_that_may_too_much(url: str, database: Database, grant: str) -> None:
     database.exec(f"ALTER ROLE attested {grant}")
     assert grant in await refusal(url)
 
@@ -152,7 +153,7 @@ def sync(server: Postgres, value: str) -> None:
         pass  # the signal is on its way; pytest's timeout bounds this
 
 
-async def test_a_server_that_does_not_sync(url: str, postgres: Postgres):
+async def test_a_server_that_does_not_sync(url: str, postgres: Postgres) -> None:
     sync(postgres, "off")
     try:
         said = await refusal(url)

@@ -6,8 +6,9 @@ import socket
 import asyncpg
 import pytest
 
-from proxy.audit.index.postgresql.connecting import Session, connect, is_postgresql, translated
+from proxy.audit.index.postgresql.connecting import Session, connect, translated
 from proxy.errors import KubewitnessError, SettingsError, UnavailableError
+from proxy.settings import is_postgresql
 from proxy.state.roles import Role
 from tests.postgres import Postgres
 
@@ -22,7 +23,7 @@ from tests.postgres import Postgres
         ("", False),
     ],
 )
-def test_which_urls_are_ours(url: str, expected: bool):
+def test_which_urls_are_ours(url: str, expected: bool) -> None:
     assert is_postgresql(url) is expected
 
 
@@ -39,17 +40,17 @@ def test_which_urls_are_ours(url: str, expected: bool):
         (asyncpg.ConnectionDoesNotExistError("gone"), UnavailableError, "gone"),
         (TimeoutError(), UnavailableError, "in time"),
         (ConnectionRefusedError("no"), UnavailableError, "cannot be reached"),
-        (asyncpg.InterfaceError("closed"), UnavailableError, "cannot be reached"),
+        (asyncpg.exceptions.InterfaceError("closed"), UnavailableError, "cannot be reached"),
     ],
 )
-def test_errors_are_ours(error: Exception, kind: type[KubewitnessError], says: str):
+def test_errors_are_ours(error: Exception, kind: type[KubewitnessError], says: str) -> None:
     with pytest.raises(kind) as raised, translated():
         raise error
     assert says in raised.value.message
     assert "s3cret" not in str(raised.value)
 
 
-async def test_the_session_is_what_we_rely_on(postgres: Postgres):
+async def test_the_session_is_what_we_rely_on(postgres: Postgres) -> None:
     postgres.exec(
         "DROP ROLE IF EXISTS odd; CREATE ROLE odd LOGIN PASSWORD 'x';"
         "ALTER ROLE odd SET synchronous_commit = off; ALTER ROLE odd SET statement_timeout = 1;"
@@ -79,7 +80,7 @@ async def session(postgres: Postgres) -> Session:
     return Session(postgres.dsn(), Role.WRITER)
 
 
-async def test_one_connection_is_kept_until_trouble(session: Session):
+async def test_one_connection_is_kept_until_trouble(session: Session) -> None:
     async with session.use() as first:
         assert await first.fetchval("SELECT current_user::text") == Role.WRITER
     async with session.use() as second:
@@ -96,7 +97,7 @@ async def test_one_connection_is_kept_until_trouble(session: Session):
     await session.close()
 
 
-async def test_a_cancelled_user_leaves_no_half_answer(session: Session):
+async def test_a_cancelled_user_leaves_no_half_answer(session: Session) -> None:
     async def wait() -> None:
         async with session.use() as connection:
             await connection.execute("SELECT pg_sleep(60)")
@@ -112,7 +113,7 @@ async def test_a_cancelled_user_leaves_no_half_answer(session: Session):
     await session.close()
 
 
-async def test_a_silent_server_is_given_up():
+async def test_a_silent_server_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with pytest.raises(UnavailableError, match="in time"):

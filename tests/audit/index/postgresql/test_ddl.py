@@ -16,7 +16,7 @@ def ready(postgres: Postgres) -> Iterator[Ready]:
         yield made
 
 
-def test_columns_are_those_of_a_row_and_when_it_came(ready: Ready):
+def test_columns_are_those_of_a_row_and_when_it_came(ready: Ready) -> None:
     columns = ready.database.exec(
         "SELECT attname FROM pg_attribute WHERE attrelid = 'kubewitness.events'::regclass"
         " AND attnum > 0 ORDER BY attnum"
@@ -24,7 +24,7 @@ def test_columns_are_those_of_a_row_and_when_it_came(ready: Ready):
     assert columns.split() == [*Row._fields, "recorded_at"]
 
 
-def test_texts_compare_by_code_point(ready: Ready):
+def test_texts_compare_by_code_point(ready: Ready) -> None:
     other = ready.database.exec(
         "SELECT attrelid::regclass, attname FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid"
         " WHERE relnamespace = 'kubewitness'::regnamespace AND atttypid = 'text'::regtype"
@@ -34,7 +34,7 @@ def test_texts_compare_by_code_point(ready: Ready):
     assert other == ""
 
 
-def test_partitions_cover_all_of_time(ready: Ready):
+def test_partitions_cover_all_of_time(ready: Ready) -> None:
     """Ends are there for good; what lies between is made when it is needed."""
     assert (
         ready.database.exec(
@@ -57,7 +57,7 @@ def test_partitions_cover_all_of_time(ready: Ready):
     assert ready.database.exec(overlaps) == "0"
 
 
-def test_each_partition_has_its_indexes_and_guards(ready: Ready):
+def test_each_partition_has_its_indexes_and_guards(ready: Ready) -> None:
     found = ready.database.exec(
         "SELECT p.relation, (SELECT count(*) FROM pg_index WHERE indrelid = p.relation),"
         " (SELECT string_agg(tgname || tgenabled::text, ',' ORDER BY tgname) FROM pg_trigger"
@@ -70,7 +70,7 @@ def test_each_partition_has_its_indexes_and_guards(ready: Ready):
 @pytest.mark.parametrize(
     "view", ["events", "open_calls", "blocks", "postings", "run_texts", "removed"]
 )
-def test_readers_see_views_only(ready: Ready, view: str):
+def test_readers_see_views_only(ready: Ready, view: str) -> None:
     for schema, expected in (("kubewitness", "f"), ("kubewitness_views", "t")):
         may = f"SELECT has_table_privilege('kubewitness_reader', '{schema}.{view}', 'SELECT')"
         assert ready.database.exec(may) == expected

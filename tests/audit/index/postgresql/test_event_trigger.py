@@ -3,7 +3,8 @@
 import pytest
 
 from proxy.audit.index.postgresql.upgrade import upgrading
-from tests.postgres import Database, PostgresError
+from tests.postgres import Database
+from tests.postgres_programs import PostgresError
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ async def upgraded(database: Database) -> Database:
         ("CREATE TABLE public.other ()", ""),
     ],
 )
-async def test_a_change_is_noted(upgraded: Database, statement: str, noted: str):
+async def test_a_change_is_noted(upgraded: Database, statement: str, noted: str) -> None:
     path = upgraded.server.base / "server.log"
     before = path.stat().st_size
     upgraded.exec(f"SET log_min_messages = log; {statement}")
@@ -35,7 +36,7 @@ async def test_a_change_is_noted(upgraded: Database, statement: str, noted: str)
         assert "public.other" not in added
 
 
-async def test_the_owner_of_the_schema_cannot_take_it_away(upgraded: Database):
+async def test_the_owner_of_the_schema_cannot_take_it_away(upgraded: Database) -> None:
     for statement in (
         "DROP EVENT TRIGGER kubewitness_changed",
         "ALTER EVENT TRIGGER kubewitness_changed DISABLE",

@@ -40,7 +40,7 @@ VALUES ($1, $2, 'Event', $3, '', $4, $5, 0, '', '', '', '', '', '', '', '', '', 
 NOTE = "SELECT kubewitness.note_calls('w', $1, $2, $3, $4, $5)"
 
 
-async def test_calls_open_and_close_as_the_records_say(ready: Ready):
+async def test_calls_open_and_close_as_the_records_say(ready: Ready) -> None:
     connection = await connect(ready.url, Role.WRITER)
 
     def still_open() -> str:
@@ -66,7 +66,7 @@ async def test_calls_open_and_close_as_the_records_say(ready: Ready):
         await connection.close()
 
 
-async def test_records_are_compared_by_their_lines(ready: Ready):
+async def test_records_are_compared_by_their_lines(ready: Ready) -> None:
     connection = await connect(ready.url, Role.WRITER)
     try:
         await insert(connection, 101, "x", terminal=True)

@@ -1,6 +1,7 @@
 """Hearing of commits: what a message says, and that a connection that ends is noticed."""
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.postgres import Postgres
 
 
 @pytest.fixture(scope="module")
-def ready(postgres: Postgres):
+def ready(postgres: Postgres) -> Iterator[Ready]:
     with ready_database(postgres) as made:
         yield made
 
@@ -28,7 +29,7 @@ def ready(postgres: Postgres):
         ("w-0 99999999999999999999", []),
     ],
 )
-async def test_messages(ready: Ready, message: str, expected: list[tuple[str, int]]):
+async def test_messages(ready: Ready, message: str, expected: list[tuple[str, int]]) -> None:
     heard: list[tuple[str, int]] = []
     listening = asyncio.ensure_future(hear(ready.url, lambda who, seq: heard.append((who, seq))))
     async with asyncio.timeout(10):
@@ -44,7 +45,7 @@ async def test_messages(ready: Ready, message: str, expected: list[tuple[str, in
     await asyncio.wait([listening])
 
 
-async def test_an_end_is_told(ready: Ready):
+async def test_an_end_is_told(ready: Ready) -> None:
     listening = asyncio.ensure_future(hear(ready.url, lambda *_: None))
     kill = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ready.login}'"
     async with asyncio.timeout(10):
@@ -55,6 +56,6 @@ async def test_an_end_is_told(ready: Ready):
         await listening
 
 
-async def test_no_server(ready: Ready):
+async def test_no_server(ready: Ready) -> None:
     with pytest.raises(UnavailableError, match="cannot be reached"):
         await hear("postgresql://x@127.0.0.1:1/x", lambda *_: None)

@@ -21,7 +21,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "database-server.json"
 
 
-async def test_a_restart_knows_it(path: Path):
+async def test_a_restart_knows_it(path: Path) -> None:
     known = KnownServer(path)
     assert await known.get() is None
     await known.keep(ONE)
@@ -33,13 +33,13 @@ async def test_a_restart_knows_it(path: Path):
     assert await known.get() == OTHER
 
 
-async def test_without_a_file_it_is_known_for_as_long_as_we_live():
+async def test_without_a_file_it_is_known_for_as_long_as_we_live() -> None:
     known = KnownServer()
     await known.keep(ONE)
     assert await known.get() == ONE
 
 
-async def test_a_failover_goes_on(path: Path):
+async def test_a_failover_goes_on(path: Path) -> None:
     await KnownServer(path).keep(ONE)
     known = KnownServer(path)
     assert await known.get() == ONE
@@ -48,13 +48,13 @@ async def test_a_failover_goes_on(path: Path):
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"systemIdentifier":"x","timeline":1}', "\0"])
-async def test_a_damaged_file_is_no_first_start(path: Path, text: str):
+async def test_a_damaged_file_is_no_first_start(path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(UnavailableError, match="db accept-server"):
         await KnownServer(path).get()
 
 
-async def test_a_disk_that_takes_no_file_keeps_nobody_from_going_on(tmp_path: Path):
+async def test_a_disk_that_takes_no_file_keeps_nobody_from_going_on(tmp_path: Path) -> None:
     known = KnownServer(tmp_path / "missing" / "file")
     await known.keep(ONE)
     with pytest.raises(UnavailableError, match="No such file"):
@@ -71,7 +71,9 @@ def moved(postgres: Postgres) -> Iterator[tuple[Ready, Ready]]:
         yield one, other
 
 
-async def test_another_server_is_down_until_it_is_accepted(moved: tuple[Ready, Ready], path: Path):
+async def test_another_server_is_down_until_it_is_accepted(
+    moved: tuple[Ready, Ready], path: Path
+) -> None:
     one, other = moved
     await (await open_index(one.url, KnownServer(path))).close()
     index = await PostgresIndex.open(other.url, KnownServer(path))
@@ -88,7 +90,7 @@ async def test_another_server_is_down_until_it_is_accepted(moved: tuple[Ready, R
     await index.close()
 
 
-async def test_an_older_copy_is_down(postgres: Postgres, path: Path):
+async def test_an_older_copy_is_down(postgres: Postgres, path: Path) -> None:
     with_one = ready_database(postgres)
     ready = await asyncio.to_thread(with_one.__enter__)
     try:

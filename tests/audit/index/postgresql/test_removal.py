@@ -61,7 +61,7 @@ async def old(owner: Any) -> Partition:
     return next(p for p in await partitions_before(owner, TODAY) if p.low == OLD)
 
 
-async def test_what_there_is(owner: Any):
+async def test_what_there_is(owner: Any) -> None:
     found = await partitions_before(owner, OLD + DAY)
     assert found[-1] == await old(owner)
     assert found[-1].high == OLD + DAY
@@ -88,7 +88,7 @@ async def test_what_there_is(owner: Any):
         (APPROVED.replace(str(TODAY), str(OLD + DAY)), ""),
     ],
 )
-async def test_each_rule(owner: Any, before: str, says: str):
+async def test_each_rule(owner: Any, before: str, says: str) -> None:
     partition = await old(owner)
     if before:
         await owner.execute(before)
@@ -99,7 +99,7 @@ async def test_each_rule(owner: Any, before: str, says: str):
         assert await remove(owner, partition, "r") == 2
 
 
-async def test_young_records_stay_whatever_is_approved(owner: Any):
+async def test_young_records_stay_whatever_is_approved(owner: Any) -> None:
     await owner.execute(APPROVED)
     young = next(p for p in await partitions_before(owner, TODAY) if p.low == TODAY - 30 * DAY)
     with pytest.raises(asyncpg.RaiseError, match="too young"):
@@ -107,13 +107,13 @@ async def test_young_records_stay_whatever_is_approved(owner: Any):
 
 
 @pytest.mark.parametrize("name", ["open_calls", "removed", "events", "blocks"])
-async def test_nothing_but_partitions(owner: Any, name: str):
+async def test_nothing_but_partitions(owner: Any, name: str) -> None:
     await owner.execute(APPROVED)
     with pytest.raises(asyncpg.RaiseError, match="no partition"):
         await remove(owner, Partition(name, 0, 1), "r")
 
 
-async def test_what_went_is_told(owner: Any):
+async def test_what_went_is_told(owner: Any) -> None:
     await owner.execute(APPROVED)
     partition = await old(owner)
     await remove(owner, partition, "r")
@@ -133,7 +133,7 @@ def another(postgres: Postgres) -> Iterator[Ready]:
         yield made
 
 
-async def test_what_went_is_not_counted_any_more(another: Ready):
+async def test_what_went_is_not_counted_any_more(another: Ready) -> None:
     index = await PostgresIndex.open(another.url)
     rows = [
         Row("w", seq, EVENT, f"id-{seq}", at=OLD + seq if seq < 40 else TODAY + seq, line=b"x")

@@ -15,8 +15,8 @@ from proxy.errors import NotFoundError, SettingsError, UnavailableError
 from proxy.runtime.database import upgrade
 from proxy.state.roles import Role
 from tests.audit.index.postgresql.databases import fill, some_rows
-from tests.postgres import DEFAULT_VERSION, Database, Postgres, PostgresError, temporary_database
-from tests.postgres_programs import installations
+from tests.postgres import DEFAULT_VERSION, Database, Postgres, temporary_database
+from tests.postgres_programs import PostgresError, installations
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ async def usable(bare: Database) -> None:
 
 @each_version
 @pytest.mark.parametrize("who", ["superuser", "administrator"])
-async def test_from_nothing_and_again(bare: Database, who: str):
+async def test_from_nothing_and_again(bare: Database, who: str) -> None:
     bare.exec("CREATE ROLE app LOGIN PASSWORD 'b'")
     url = bare.url if who == "superuser" else administrator(bare)
     told = await upgraded(url, "app")
@@ -98,7 +98,7 @@ async def test_from_nothing_and_again(bare: Database, who: str):
 )
 async def test_what_is_missing_is_said(
     bare: Database, rights: str, create: bool, missing: list[str]
-):
+) -> None:
     url = administrator(bare, rights, create=create)
     with pytest.raises(SettingsError) as refused:
         await upgraded(url)
@@ -114,7 +114,9 @@ async def test_what_is_missing_is_said(
         ("CREATE SCHEMA kubewitness_views", "The schema kubewitness_views belongs to postgres"),
     ],
 )
-async def test_what_somebody_else_made_is_not_built_upon(bare: Database, before: str, says: str):
+async def test_what_somebody_else_made_is_not_built_upon(
+    bare: Database, before: str, says: str
+) -> None:
     bare.exec(before)
     with pytest.raises(SettingsError, match=says):
         await upgraded(bare.url)
@@ -128,14 +130,14 @@ async def test_what_somebody_else_made_is_not_built_upon(bare: Database, before:
         ("UPDATE kubewitness.index_schema SET version = 99", "version 99, which is newer"),
     ],
 )
-async def test_a_schema_that_is_not_ours_any_more(bare: Database, between: str, says: str):
+async def test_a_schema_that_is_not_ours_any_more(bare: Database, between: str, says: str) -> None:
     await upgraded(bare.url)
     bare.exec(between)
     with pytest.raises(SettingsError, match=says):
         await upgraded(bare.url)
 
 
-async def test_a_schema_without_flags_gets_them(bare: Database):
+async def test_a_schema_without_flags_gets_them(bare: Database) -> None:
     bare.exec("CREATE ROLE app LOGIN PASSWORD 'b'")
     await upgraded(bare.url, "app")
     index = await PostgresIndex.open(bare.login("app", "b"))
@@ -173,13 +175,13 @@ async def test_a_schema_without_flags_gets_them(bare: Database):
         ("other LOGIN", "no login 'app'"),
     ],
 )
-async def test_logins_that_serve_must_not_have(bare: Database, role: str, says: str):
+async def test_logins_that_serve_must_not_have(bare: Database, role: str, says: str) -> None:
     bare.exec(f"CREATE ROLE {role}")
     with pytest.raises((SettingsError, NotFoundError), match=says):
         await upgraded(bare.url, "app")
 
 
-async def test_attributes_of_our_roles_are_taken_away(bare: Database):
+async def test_attributes_of_our_roles_are_taken_away(bare: Database) -> None:
     await upgraded(bare.url)
     bare.exec("ALTER ROLE kubewitness_owner LOGIN; ALTER ROLE kubewitness_writer BYPASSRLS")
     told = await upgraded(bare.url)
@@ -194,7 +196,7 @@ async def test_attributes_of_our_roles_are_taken_away(bare: Database):
     )
 
 
-async def test_rights_that_somebody_granted_are_taken_back(bare: Database):
+async def test_rights_that_somebody_granted_are_taken_back(bare: Database) -> None:
     await upgraded(bare.url)
     bare.exec(
         "GRANT DELETE ON kubewitness.open_calls TO kubewitness_writer;"
@@ -212,14 +214,14 @@ async def test_rights_that_somebody_granted_are_taken_back(bare: Database):
     )
 
 
-async def test_two_at_once(bare: Database):
+async def test_two_at_once(bare: Database) -> None:
     bare.exec("CREATE ROLE app LOGIN PASSWORD 'b'")
     await asyncio.gather(upgraded(bare.url, "app"), upgraded(bare.url, "app"))
     await usable(bare)
 
 
 @each_version
-async def test_it_ends_when_it_fails_in_between(bare: Database):
+async def test_it_ends_when_it_fails_in_between(bare: Database) -> None:
     url = administrator(bare)
     with pytest.raises(RuntimeError):
         async with upgrading(url, [], lambda _: None):
@@ -230,7 +232,7 @@ async def test_it_ends_when_it_fails_in_between(bare: Database):
 
 
 @each_version
-async def test_acting_as_the_owner(bare: Database):
+async def test_acting_as_the_owner(bare: Database) -> None:
     url = administrator(bare)
     await upgraded(url)
     async with acting_as_owner(url) as connection:
@@ -239,7 +241,7 @@ async def test_acting_as_the_owner(bare: Database):
         bare.server.exec(f"SET ROLE {Role.OWNER}", database=bare.name, user="admin", password="a")
 
 
-async def test_no_server_is_said_without_a_password():
+async def test_no_server_is_said_without_a_password() -> None:
     with pytest.raises(UnavailableError) as refused:
         await upgraded("postgresql://admin:hidden@127.0.0.1:1/x")
     assert "hidden" not in str(refused.value)

@@ -61,7 +61,7 @@ def without(block: Block, field: Field, bits: bytes | None = None) -> Block:
     return block._replace(postings=[*postings[:number], *changed, *postings[number + 1 :]])
 
 
-def test_what_is_as_it_should_be_hides_nothing(made: Block):
+def test_what_is_as_it_should_be_hides_nothing(made: Block) -> None:
     assert hides(made, made) == ""
     more = [*made.postings, made.postings[0]._replace(bits=encode([5]), value=b"more")]
     wider = made._replace(oldest=made.oldest - 1, newest=made.newest + 1, postings=more)
@@ -110,7 +110,7 @@ HIDING: dict[str, tuple[Callable[[Block], Block], str]] = {
 
 
 @pytest.mark.parametrize("name", HIDING)
-def test_what_hides_records_is_named(made: Block, name: str):
+def test_what_hides_records_is_named(made: Block, name: str) -> None:
     change, why = HIDING[name]
     assert hides(change(made), made) == why
 
@@ -135,7 +135,7 @@ FALSE = [
 @pytest.mark.parametrize("number", [0, 1])
 async def test_false_blocks_are_found_and_made_anew(
     ready: Ready, index: PostgresIndex, rows: list[Row], number: int
-):
+) -> None:
     sample = next(row for row in rows[777:] if row.terminal and row.name and row.verb == "get")
     given = Filter(include_noise=True, names=(sample.name,), until=sample.at + 1)
     assert sample in (await index.search(given, limit=1)).rows
