@@ -1,8 +1,8 @@
 """`kubewitness audit retain run`, step by step: check everything, put it on record, remove."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import asyncpg
 
@@ -11,7 +11,6 @@ from proxy.audit.index.postgresql.upgrade import acting_as_owner
 from proxy.audit.index.retention import check
 from proxy.audit.index.rows import micros
 from proxy.audit.journal.archive import Archive
-from proxy.cli.client import Client
 from proxy.cli.connection import path_of
 from proxy.cli.output import say, write
 from proxy.cli.progress import bars
@@ -25,18 +24,26 @@ _IN_FORCE: Final = """
 """
 
 
+class Recorder(Protocol):
+    """Who puts it on record: the client of a control plane."""
+
+    def post(self, path: str, body: Mapping[str, object]) -> object:
+        """Raises KubewitnessError when it could not be recorded."""
+        ...
+
+
 class Removing:
     """One run: the approved proposal, and where its records must be found."""
 
     def __init__(
         self,
-        client: Client,
+        recorder: Recorder,
         retention: dict[str, Any],
         archives: Sequence[Path],
         *,
         dry_run: bool,
     ) -> None:
-        self._client = client
+        self._recorder = recorder
         self._retention = retention
         self._archives = archives
         self._dry_run = dry_run
@@ -100,7 +107,7 @@ class Removing:
     def _tell(self, step: str, more: dict[str, Any], partitions: Sequence[Partition]) -> None:
         body = {"partitions": [partition.name for partition in partitions], **more}
         try:
-            self._client.post(path_of("retentions", self._retention["id"], step), body)
+            self._recorder.post(path_of("retentions", self._retention["id"], step), body)
         except KubewitnessError:
             if step == "begin":
                 raise

@@ -1,5 +1,7 @@
 """The root: help, versions, and how errors look."""
 
+from pathlib import Path
+
 import pytest
 
 from proxy import __version__
@@ -17,7 +19,15 @@ from proxy.cli.app import run
         (["serve", "--workers", "0"], 2, "", "workers: Input should be greater than or equal to 1"),
     ],
 )
-def test_exit_codes_and_words(arguments, code, out, err, capsys, monkeypatch, tmp_path):
+def test_exit_codes_and_words(
+    arguments: list[str],
+    code: int,
+    out: str,
+    err: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(arguments) == code
     said = capsys.readouterr()
@@ -26,7 +36,7 @@ def test_exit_codes_and_words(arguments, code, out, err, capsys, monkeypatch, tm
     assert "Traceback" not in said.err
 
 
-def test_an_error_is_one_line_with_its_advice(capsys):
+def test_an_error_is_one_line_with_its_advice(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["serve", "--data-dir", "/nowhere"]) == 4
     assert capsys.readouterr().err == (
         "error: /nowhere is not a kubewitness data directory. "
@@ -34,7 +44,7 @@ def test_an_error_is_one_line_with_its_advice(capsys):
     )
 
 
-def test_debug_shows_where(capsys):
+def test_debug_shows_where(capsys: pytest.CaptureFixture[str]) -> None:
     from proxy.errors import NotFoundError
 
     with pytest.raises(NotFoundError):
@@ -45,12 +55,14 @@ def test_debug_shows_where(capsys):
     "command",
     ["init", "serve", "demo", "doctor", "cluster", "kubeconfig", "audit", "context"],
 )
-def test_each_command_has_help_and_an_example(command, capsys):
+def test_each_command_has_help_and_an_example(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run([command, "--help"]) == 0
     said = capsys.readouterr().out
     assert "Usage: kubewitness " + command in said
 
 
-def test_the_hidden_worker_is_not_listed(capsys):
+def test_the_hidden_worker_is_not_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
     assert "worker" not in capsys.readouterr().out.split("Commands")[1].replace("processes", "")

@@ -1,19 +1,26 @@
 """What apply shows."""
 
+from typing import Any
+
 from proxy.cli.apply_diff import diff, kind_of, taken_away
 
-ADDED = {
+ADDED: dict[str, Any] = {
     "kind": "User", "name": "rob", "before": None,
     "after": {"name": "rob", "kind": "person", "groups": ["dev", "ops"], "displayName": "", "createdAt": "x"},
 }  # fmt: skip
-CHANGED = {
+CHANGED: dict[str, Any] = {
     "kind": "Project", "name": "shop",
     "before": {"places": [{"cluster": "prod", "namespaces": []}], "description": "x"},
     "after": {"places": [{"cluster": "prod", "namespaces": ["web"]}], "description": ""},
 }  # fmt: skip
-REMOVED = {"kind": "Grant", "name": "user/rob admin organization", "before": {"role": "admin"}, "after": None}  # fmt: skip
-SAME = {"kind": "Group", "name": "dev", "before": {"name": "dev"}, "after": {"name": "dev"}}
-DISABLED = {"kind": "User", "name": "eve", "before": {"status": "active"}, "after": {"status": "disabled"}}  # fmt: skip
+REMOVED: dict[str, Any] = {"kind": "Grant", "name": "user/rob admin organization", "before": {"role": "admin"}, "after": None}  # fmt: skip
+SAME: dict[str, Any] = {
+    "kind": "Group",
+    "name": "dev",
+    "before": {"name": "dev"},
+    "after": {"name": "dev"},
+}
+DISABLED: dict[str, Any] = {"kind": "User", "name": "eve", "before": {"status": "active"}, "after": {"status": "disabled"}}  # fmt: skip
 
 
 def test_the_lines() -> None:

@@ -1,12 +1,15 @@
 """Calls as lines and pages: what they say, and that they fit."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from proxy.cli.audit_pages import COLUMNS, duration, page, row, size, status
 from proxy.cli.output import table
 from proxy.clock import SystemClock, rfc3339
 
-CALL = {
+CALL: dict[str, Any] = {
     "requestReceivedTimestamp": "2020-02-29T21:00:00.000000Z",
     "user": {"username": "a-rather-long-user-name@example.com"},
     "cluster": "production-eu-west-1",
@@ -74,12 +77,12 @@ def test_size(count: int, said: str) -> None:
 
 
 def test_the_page_says_that_the_client_never_got_the_answer() -> None:
-    note = {
+    note: dict[str, Any] = {
         "kind": "SystemEvent", "action": "call.withheld", "auditID": "1", "seq": 3,
         "stageTimestamp": "2020-02-29T21:00:01.000000Z",
         "detail": {"recorded": 200, "answered": 503, "cause": "the disk hangs"},
     }  # fmt: skip
-    events = [
+    events: list[Mapping[str, Any]] = [
         CALL | {"kind": "Event", "seq": 2, "stageTimestamp": CALL["requestReceivedTimestamp"]},
         note,
     ]

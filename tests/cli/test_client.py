@@ -4,6 +4,7 @@ import socket
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -23,7 +24,7 @@ def test_a_server_never_shows_its_key(plane: Plane) -> None:
 @pytest.mark.parametrize(
     "damage", [{"key": "x"}, {"certificate": ""}, {"ca": "x"}, {"ca": ""}], ids=str
 )
-def test_a_credential_that_cannot_be_used_is_said_so(plane: Plane, damage: dict[str, str]) -> None:
+def test_a_credential_that_cannot_be_used_is_said_so(plane: Plane, damage: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError, match="cannot be used") as raised:
         Client(replace(plane.admin(), **damage))
     assert "PRIVATE" not in str(raised.value)

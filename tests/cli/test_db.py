@@ -1,5 +1,6 @@
 """`kubewitness db` by hand: on the embedded database, and what it says without one."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from tests.postgres import Database
 
 
 def test_an_embedded_index_is_rebuilt_while_nothing_serves(
-    plane: Plane, command: Command, stop
+    plane: Plane, command: Command, stop: Callable[[], None]
 ) -> None:
     plane.client().get("/audit/calls")
     assert "embedded" in command("db", "status").out
@@ -42,7 +43,7 @@ def test_what_is_missing_is_said(
 
 
 def test_journals_of_replicas_are_for_a_shared_database(
-    plane: Plane, command: Command, stop, tmp_path: Path
+    plane: Plane, command: Command, stop: Callable[[], None], tmp_path: Path
 ) -> None:
     stop()
     done = command("db", "rebuild", "--journals", str(tmp_path))

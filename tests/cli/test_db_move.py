@@ -1,6 +1,7 @@
 """`kubewitness db move` by hand, with a real PostgreSQL."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,12 @@ def acts(plane: Plane) -> list[dict[str, Any]]:
 
 
 def test_clusters_and_credentials_go_along_and_it_is_on_record(
-    prod: Plane, command: Command, stop, upgraded: str, database, monkeypatch
+    prod: Plane,
+    command: Command,
+    stop: Callable[[], None],
+    upgraded: str,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stop()
     monkeypatch.setenv("KUBEWITNESS_DATABASE", upgraded)
@@ -62,7 +68,7 @@ def test_clusters_and_credentials_go_along_and_it_is_on_record(
 
 
 def test_it_needs_a_database_and_nothing_that_serves(
-    plane: Plane, command: Command, stop, monkeypatch
+    plane: Plane, command: Command, stop: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("KUBEWITNESS_DATABASE", raising=False)
     stop()

@@ -6,12 +6,13 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from proxy.cli.demo_state import DemoState
-from tests.runtime.processes import own_environment, start
+from tests.runtime.processes import Process, own_environment, start
 
 __all__ = ["own_environment", "start"]
 
@@ -19,7 +20,7 @@ KUBECTL = Path(sys.executable).with_name("kubectl")
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch, own_environment):
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_environment: None) -> Path:
     """An empty directory to try it in, and a home without a kubeconfig."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -48,7 +49,7 @@ def shell(line: str, kubeconfig: str) -> str:
     return done.stdout
 
 
-def test_the_commands_it_prints_work_and_show_up(here, start):
+def test_the_commands_it_prints_work_and_show_up(here: Path, start: Callable[..., Process]) -> None:
     demo = start("demo")
     kubeconfig = demo.wait_for(r"(?m)^export KUBECONFIG=(\S+)$")[1]
     demo.wait_for("Ctrl-C ends it")
@@ -80,7 +81,9 @@ def kubeconfigs(look: str) -> str:
     return look.replace("audit search", "kubeconfig list").replace("--user alice", "")
 
 
-def test_a_context_that_is_not_there_is_an_error_with_advice(here, start):
+def test_a_context_that_is_not_there_is_an_error_with_advice(
+    here: Path, start: Callable[..., Process]
+) -> None:
     (here / "config").write_text("apiVersion: v1\nkind: Config\ncontexts: []\n")
     demo = start("demo", "--context", "mine", KUBECONFIG=str(here / "config"))
     assert demo.end() == 2
@@ -88,7 +91,7 @@ def test_a_context_that_is_not_there_is_an_error_with_advice(here, start):
     assert "Traceback" not in demo.output
 
 
-def test_it_does_not_go_in_front_of_itself(here, start):
+def test_it_does_not_go_in_front_of_itself(here: Path, start: Callable[..., Process]) -> None:
     (here / ".demo").mkdir()
     (here / ".demo" / "alice.kubeconfig").write_text("")
     demo = start("demo", "--context", "x", KUBECONFIG=str(here / ".demo" / "alice.kubeconfig"))
@@ -96,7 +99,7 @@ def test_it_does_not_go_in_front_of_itself(here, start):
     assert "unset KUBECONFIG" in demo.output
 
 
-def test_ports_are_remembered_and_given_way(tmp_path):
+def test_ports_are_remembered_and_given_way(tmp_path: Path) -> None:
     import socket
 
     tmp_path = tmp_path / "demo"
@@ -112,11 +115,11 @@ def test_ports_are_remembered_and_given_way(tmp_path):
     assert (tmp_path / "demo.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_it_starts_wherever_it_is(tmp_path):
+def test_it_starts_wherever_it_is(tmp_path: Path) -> None:
     assert DemoState.load(tmp_path).settings().journal.unsafe_filesystem == "allow"
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"ports": {"listen": "x"}}'])
-def test_a_damaged_memory_is_a_fresh_one(tmp_path, content):
+def test_a_damaged_memory_is_a_fresh_one(tmp_path: Path, content: str) -> None:
     (tmp_path / "demo.json").write_text(content)
     assert set(DemoState.load(tmp_path).ports) == {"listen", "control", "metrics", "sandbox"}

@@ -1,24 +1,28 @@
 """`kubewitness doctor`: its forms, its exit codes, and the clusters of a running proxy."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from proxy.cli.app import run
-from tests.runtime.processes import initialised, own_environment, start
+from proxy.settings import Settings
+from tests.postgres import Database
+from tests.runtime.processes import Process, initialised, own_environment, start
 
 __all__ = ["own_environment", "start"]
 
 
 @pytest.fixture
-def settings(tmp_path, own_environment):
+def settings(tmp_path: Path, own_environment: None) -> Settings:
     from proxy import logs
 
     logs.configure("warning")
     return initialised(tmp_path / "data")
 
 
-def free(settings) -> list[str]:
+def free(settings: Settings) -> list[str]:
     """Options that name no port somebody else may have."""
     addresses = [f"--{name}=127.0.0.1:0" for name in ("listen", "control", "metrics")]
     return ["--data-dir", str(settings.data_dir), *addresses]
@@ -27,7 +31,9 @@ def free(settings) -> list[str]:
 @pytest.mark.parametrize(
     ("harm", "code", "status"), [(False, 0, "ok"), (True, 1, "failed")], ids=["healthy", "broken"]
 )
-def test_the_exit_code_says_whether_it_is_fit(settings, capsys, harm, code, status):
+def test_the_exit_code_says_whether_it_is_fit(
+    settings: Settings, capsys: pytest.CaptureFixture[str], harm: bool, code: int, status: str
+) -> None:
     if harm:
         (settings.data_dir / "pki" / "ca.key").chmod(0o644)
     assert run(["doctor", *free(settings), "-o", "json"]) == code
@@ -35,20 +41,27 @@ def test_the_exit_code_says_whether_it_is_fit(settings, capsys, harm, code, stat
     assert findings["permissions"]["status"] == status
 
 
-def test_a_table_for_people(settings, capsys):
+def test_a_table_for_people(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["doctor", *free(settings)]) == 0
     assert capsys.readouterr().out.startswith("STATUS")
 
 
-def test_forms_that_make_no_sense_are_refused(settings, capsys):
+def test_forms_that_make_no_sense_are_refused(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["doctor", *free(settings), "-o", "name"]) == 2
     assert "Use table, json or yaml" in capsys.readouterr().err
 
 
-def test_the_database_is_looked_at_while_nothing_serves(settings, database, monkeypatch, capsys):
+def test_the_database_is_looked_at_while_nothing_serves(
+    settings: Settings,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     def finding() -> dict[str, str]:
         assert run(["doctor", *free(settings), "-o", "json"]) == 1
-        found = json.loads(capsys.readouterr().out)
+        found: list[dict[str, str]] = json.loads(capsys.readouterr().out)
         return {item["check"]: item for item in found}["database"]
 
     monkeypatch.setenv("KUBEWITNESS_DATABASE", database.url)
@@ -59,7 +72,9 @@ def test_the_database_is_looked_at_while_nothing_serves(settings, database, monk
     assert "SUPERUSER" in finding()["message"]
 
 
-def test_a_running_proxy_is_asked_for_its_clusters(settings, start, capsys):
+def test_a_running_proxy_is_asked_for_its_clusters(
+    settings: Settings, start: Callable[..., Process], capsys: pytest.CaptureFixture[str]
+) -> None:
     process = start("serve", *free(settings))
     process.wait_for("kubewitness is ready")
     metrics = process.wait_for(r"http://([\d.:]+)/metrics")[1]
@@ -70,7 +85,9 @@ def test_a_running_proxy_is_asked_for_its_clusters(settings, start, capsys):
     assert findings["control-plane"]["status"] == "ok"
 
 
-def test_a_running_proxy_whose_health_page_is_elsewhere(settings, start, capsys):
+def test_a_running_proxy_whose_health_page_is_elsewhere(
+    settings: Settings, start: Callable[..., Process], capsys: pytest.CaptureFixture[str]
+) -> None:
     start("serve", *free(settings)).wait_for("kubewitness is ready")
     assert run(["doctor", *free(settings), "-o", "json"]) == 0
     findings = {item["check"]: item for item in json.loads(capsys.readouterr().out)}

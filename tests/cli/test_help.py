@@ -33,5 +33,5 @@ def test_help_has_a_sentence_an_example_and_a_word_for_each_option(
         assert getattr(parameter, "help", None), parameter.name
 
 
-def test_all_of_them_are_looked_at():
+def test_all_of_them_are_looked_at() -> None:
     assert {"init", "serve", "audit search", "audit hold place"} < {words for words, _ in COMMANDS}

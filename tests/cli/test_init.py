@@ -31,7 +31,9 @@ def snapshot(path: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
-def test_everything_is_there_and_private(tmp_path, contexts, capsys):
+def test_everything_is_there_and_private(
+    tmp_path: Path, contexts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "data"
     assert run(["init", "--data-dir", str(path)]) == 0
     files = {str(item.relative_to(path)) for item in path.rglob("*") if item.is_file()}
@@ -49,7 +51,9 @@ def test_everything_is_there_and_private(tmp_path, contexts, capsys):
     assert '"action":"instance.init"' in record
 
 
-def test_the_second_time_changes_nothing(tmp_path, contexts, capsys):
+def test_the_second_time_changes_nothing(
+    tmp_path: Path, contexts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "data"
     assert run(["init", "--data-dir", str(path)]) == 0
     before, entry = snapshot(path), contexts.read_bytes()
@@ -59,7 +63,7 @@ def test_the_second_time_changes_nothing(tmp_path, contexts, capsys):
     assert (snapshot(path), contexts.read_bytes()) == (before, entry)
 
 
-def test_options_are_in_the_settings_file(tmp_path, contexts):
+def test_options_are_in_the_settings_file(tmp_path: Path, contexts: Path) -> None:
     path = tmp_path / "data"
     given = ["--listen", "127.0.0.1:1", "--control", "127.0.0.1:2", "--metrics", "127.0.0.1:3"]
     assert run(["init", "--data-dir", str(path), *given, "--tls-names", "a.example,b.example"]) == 0
@@ -72,7 +76,7 @@ def test_options_are_in_the_settings_file(tmp_path, contexts):
     assert context["server"] == "https://127.0.0.1:2"
 
 
-def test_the_context_file_names_it_and_holds_no_key(tmp_path, contexts):
+def test_the_context_file_names_it_and_holds_no_key(tmp_path: Path, contexts: Path) -> None:
     path = tmp_path / "data"
     assert run(["init", "--data-dir", str(path)]) == 0
     document = yaml.safe_load(contexts.read_text())
@@ -85,7 +89,9 @@ def test_the_context_file_names_it_and_holds_no_key(tmp_path, contexts):
     assert stat.S_IMODE(contexts.stat().st_mode) == 0o600
 
 
-def test_a_second_proxy_of_the_same_name_gets_a_number_and_stays_in_the_back(tmp_path, contexts):
+def test_a_second_proxy_of_the_same_name_gets_a_number_and_stays_in_the_back(
+    tmp_path: Path, contexts: Path
+) -> None:
     for parent in ("one", "two"):
         assert run(["init", "--data-dir", str(tmp_path / parent / "data")]) == 0
     document = yaml.safe_load(contexts.read_text())
@@ -93,7 +99,7 @@ def test_a_second_proxy_of_the_same_name_gets_a_number_and_stays_in_the_back(tmp
     assert document["current-context"] == "data"
 
 
-def test_an_interrupted_init_is_finished_by_the_next(tmp_path, contexts):
+def test_an_interrupted_init_is_finished_by_the_next(tmp_path: Path, contexts: Path) -> None:
     path = tmp_path / "data"
     assert run(["init", "--data-dir", str(path)]) == 0
     authority = (path / "pki" / "ca.crt").read_bytes()
@@ -103,13 +109,17 @@ def test_an_interrupted_init_is_finished_by_the_next(tmp_path, contexts):
     assert (path / "pki" / "ca.crt").read_bytes() == authority
 
 
-def test_a_place_that_cannot_be_written_is_an_error_with_advice(tmp_path, contexts, capsys):
+def test_a_place_that_cannot_be_written_is_an_error_with_advice(
+    tmp_path: Path, contexts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text("")
     assert run(["init", "--data-dir", str(tmp_path / "file" / "data")]) == 6
     assert "Choose a directory you may write" in capsys.readouterr().err
 
 
-def test_a_new_proxy_in_the_place_of_a_former_one_has_its_own_address(tmp_path, contexts):
+def test_a_new_proxy_in_the_place_of_a_former_one_has_its_own_address(
+    tmp_path: Path, contexts: Path
+) -> None:
     path = tmp_path / "data"
     for control in ("127.0.0.1:1", "127.0.0.1:2"):
         shutil.rmtree(path, ignore_errors=True)
@@ -118,7 +128,9 @@ def test_a_new_proxy_in_the_place_of_a_former_one_has_its_own_address(tmp_path, 
         assert entry["server"] == f"https://{control}"
 
 
-def test_what_is_not_changed_is_said(tmp_path, contexts, capsys):
+def test_what_is_not_changed_is_said(
+    tmp_path: Path, contexts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "data"
     for control in ("127.0.0.1:1", "127.0.0.1:2"):
         assert run(["init", "--data-dir", str(path), "--control", control]) == 0
@@ -131,8 +143,12 @@ def test_what_is_not_changed_is_said(tmp_path, contexts, capsys):
 
 @pytest.mark.parametrize("present", [None, "mine.txt"])
 def test_a_disk_that_is_too_small_keeps_nothing_of_it(
-    tmp_path, contexts, capsys, monkeypatch, present
-):
+    tmp_path: Path,
+    contexts: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    present: str | None,
+) -> None:
     path = tmp_path / "data"
     if present:
         path.mkdir()
@@ -152,8 +168,8 @@ def test_a_disk_that_is_too_small_keeps_nothing_of_it(
 
 
 def test_in_a_container_the_environment_alone_says_the_settings(
-    tmp_path, contexts, monkeypatch: pytest.MonkeyPatch
-):
+    tmp_path: Path, contexts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "data"
     monkeypatch.setenv("KUBEWITNESS_LISTEN", "127.0.0.1:1")
     for _ in range(2):
@@ -164,7 +180,9 @@ def test_in_a_container_the_environment_alone_says_the_settings(
     assert load({"data_dir": str(path)}).listen == "0.0.0.0:8443"
 
 
-def test_a_container_is_no_copy(tmp_path, contexts, capsys):
+def test_a_container_is_no_copy(
+    tmp_path: Path, contexts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     given = ["--data-dir", str(tmp_path / "data"), "--container", "--like", str(tmp_path)]
     assert run(["init", *given]) == 2
     assert "exclude each other" in capsys.readouterr().err

@@ -5,8 +5,8 @@ import json
 import pytest
 import yaml
 
-from proxy.cli import output
 from proxy.cli.output import Column, table, to_csv, to_json, to_yaml, visible
+from proxy.control.audit.hostile import hidden
 
 HOSTILE = [
     "\x1b[2J", "\x1b]52;c;AAAA\x07", "\x9b31m", "a\rb", "a\nb", "a\tb", "\u202egnp.exe", "\u2066x",
@@ -26,7 +26,7 @@ def test_hostile_text_becomes_an_escape_everywhere(text: str) -> None:
     ]
     for form in forms:
         shown = form.replace("\n", "")
-        assert shown.isprintable() or all(not output.hidden(char) for char in shown)
+        assert shown.isprintable() or all(not hidden(char) for char in shown)
 
 
 @pytest.mark.parametrize("text", HARMLESS)

@@ -1,7 +1,7 @@
 """Old records leave the index of a real PostgreSQL, or do not: each rule holds in the database."""
 
 import datetime as dt
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,8 @@ class Recorder:
     def __init__(self) -> None:
         self.told: list[tuple[str, dict[str, Any]]] = []
 
-    def post(self, path: str, body: dict[str, Any]) -> None:
-        self.told.append((path.rsplit("/", 1)[1], body))
+    def post(self, path: str, body: Mapping[str, Any]) -> None:
+        self.told.append((path.rsplit("/", 1)[1], dict(body)))
 
 
 def body(seq: int) -> bytes:
@@ -73,7 +73,9 @@ async def left(index: PostgresIndex) -> int:
     return await index.count(Filter(include_noise=True))
 
 
-async def test_what_is_approved_leaves_and_explains_its_gap(index, database, tmp_path, capsys):
+async def test_what_is_approved_leaves_and_explains_its_gap(
+    index: PostgresIndex, database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     recorder = Recorder()
     retention = permit(database, "ann", "bob")
     await Removing(recorder, retention, [tmp_path], dry_run=True).run(database.url)
@@ -96,13 +98,17 @@ async def test_what_is_approved_leaves_and_explains_its_gap(index, database, tmp
     assert "Removed 2 records" in capsys.readouterr().out
 
 
-async def test_a_writer_of_whom_nothing_is_left_is_not_shipped_again(index, database, tmp_path):
+async def test_a_writer_of_whom_nothing_is_left_is_not_shipped_again(
+    index: PostgresIndex, database: Database, tmp_path: Path
+) -> None:
     retention = permit(database, "ann", "bob", days=OLD - 6)
     await Removing(Recorder(), retention, [tmp_path], dry_run=False).run(database.url)
     assert (await left(index), (await index.positions())[WRITER].seq) == (0, 5)
 
 
-async def test_days_get_partitions_after_a_removal_as_before(index, database, tmp_path):
+async def test_days_get_partitions_after_a_removal_as_before(
+    index: PostgresIndex, database: Database, tmp_path: Path
+) -> None:
     at = rfc3339(dt.datetime(2015, 3, 1, tzinfo=dt.UTC).timestamp()).encode()
     said = b'"kind":"SystemEvent","auditID":"e-6","stageTimestamp":"%b"' % at
     archived(tmp_path / "archive", 2, 6, 1, body=lambda _: said)
@@ -127,7 +133,15 @@ async def test_days_get_partitions_after_a_removal_as_before(index, database, tm
     ],
     ids=["one approver", "held", "held in part"],
 )
-async def test_the_database_itself_refuses(index, database, tmp_path, approvers, days, hold, says):
+async def test_the_database_itself_refuses(
+    index: PostgresIndex,
+    database: Database,
+    tmp_path: Path,
+    approvers: tuple[str, ...],
+    days: int,
+    hold: str,
+    says: str,
+) -> None:
     retention = permit(database, *approvers, days=days)
     if hold:
         database.exec(f"INSERT INTO kubewitness.legal_holds VALUES ('h1', {hold}, 'c', 'ann', 0)")
@@ -143,8 +157,8 @@ async def test_the_database_itself_refuses(index, database, tmp_path, approvers,
 
 @pytest.mark.parametrize("dry_run", [True, False])
 async def test_a_legal_hold_is_noticed_before_the_archive_is_read(
-    index, database, tmp_path, dry_run
-):
+    index: PostgresIndex, database: Database, tmp_path: Path, dry_run: bool
+) -> None:
     (tmp_path / "empty").mkdir()
     retention, recorder = permit(database, "ann", "bob"), Recorder()
     database.exec(
@@ -159,7 +173,9 @@ async def test_a_legal_hold_is_noticed_before_the_archive_is_read(
         await removing.run(database.url)
 
 
-async def test_the_database_knows_its_own_limit_of_age(index, database):
+async def test_the_database_knows_its_own_limit_of_age(
+    index: PostgresIndex, database: Database
+) -> None:
     permit(database, "ann", "bob", days=-2)
     today = dt.datetime.fromtimestamp(TODAY, dt.UTC).strftime("events_d%Y%m%d")
     async with acting_as_owner(database.url) as connection:
@@ -170,7 +186,9 @@ async def test_the_database_knows_its_own_limit_of_age(index, database):
                 )
 
 
-async def test_what_the_archive_lacks_stays(index, database, tmp_path):
+async def test_what_the_archive_lacks_stays(
+    index: PostgresIndex, database: Database, tmp_path: Path
+) -> None:
     (tmp_path / "empty").mkdir()
     recorder = Recorder()
     removing = Removing(
@@ -181,7 +199,7 @@ async def test_what_the_archive_lacks_stays(index, database, tmp_path):
     assert (await left(index), recorder.told) == (5, [])
 
 
-async def test_serve_s_own_roles_cannot(index, database):
+async def test_serve_s_own_roles_cannot(index: PostgresIndex, database: Database) -> None:
     permit(database, "ann", "bob")
     for role in ("kubewitness_writer", "kubewitness_reader", "kubewitness_state"):
         connection = await asyncpg.connect(database.url)

@@ -3,27 +3,32 @@
 import os
 import signal
 import socket
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.runtime.processes import initialised, own_environment, start
+from proxy.settings import Settings
+from tests.runtime.processes import Process, initialised, own_environment, start
 
 __all__ = ["own_environment", "start"]
 
 
 @pytest.fixture
-def settings(tmp_path, own_environment):
+def settings(tmp_path: Path, own_environment: None) -> Settings:
     return initialised(tmp_path / "data")
 
 
 @pytest.fixture
-def arguments(settings) -> list[str]:
+def arguments(settings: Settings) -> list[str]:
     addresses = [f"--{name}=127.0.0.1:0" for name in ("listen", "control", "metrics")]
     return ["serve", "--data-dir", str(settings.data_dir), *addresses]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_says_where_it_is_and_ends_when_asked(arguments, start, number):
+def test_it_says_where_it_is_and_ends_when_asked(
+    arguments: list[str], start: Callable[..., Process], number: signal.Signals
+) -> None:
     process = start(*arguments)
     process.wait_for("kubewitness is ready")
     process.wait_for("clusters +none yet: kubewitness cluster add")
@@ -33,7 +38,9 @@ def test_it_says_where_it_is_and_ends_when_asked(arguments, start, number):
     assert "Traceback" not in process.output
 
 
-def test_the_second_signal_cuts_what_the_first_lets_end(arguments, start):
+def test_the_second_signal_cuts_what_the_first_lets_end(
+    arguments: list[str], start: Callable[..., Process]
+) -> None:
     process = start(*arguments, "--drain-timeout", "60")
     port = int(process.wait_for(r"friends +https://127\.0\.0\.1:(\d+)")[1])
     process.wait_for('"event": "ready"|ready +')
@@ -44,7 +51,9 @@ def test_the_second_signal_cuts_what_the_first_lets_end(arguments, start):
         assert process.end(signal.SIGTERM) == 0, process.output
 
 
-def test_systemd_is_told(arguments, start, tmp_path):
+def test_systemd_is_told(
+    arguments: list[str], start: Callable[..., Process], tmp_path: Path
+) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(str(tmp_path / "notify"))
         receiver.settimeout(30)
@@ -68,14 +77,18 @@ def test_systemd_is_told(arguments, start, tmp_path):
         (["--listen", "192.0.2.1:1"], 6, "Cannot listen on 192.0.2.1:1"),
     ],
 )
-def test_what_keeps_it_from_starting_is_one_line(arguments, start, extra, code, words):
+def test_what_keeps_it_from_starting_is_one_line(
+    arguments: list[str], start: Callable[..., Process], extra: list[str], code: int, words: str
+) -> None:
     process = start(*arguments, *extra)
     assert process.end() == code, process.output
     assert words in process.output
     assert "Traceback" not in process.output
 
 
-def test_settings_come_from_the_environment_too(arguments, start, settings):
+def test_settings_come_from_the_environment_too(
+    arguments: list[str], start: Callable[..., Process], settings: Settings
+) -> None:
     settings_variable = {
         "KUBEWITNESS_DATA_DIR": str(settings.data_dir),
         "KUBEWITNESS_LOG_FORMAT": "json",

@@ -9,7 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 from proxy.cli.settings_flags import with_settings
-from proxy.cli.settings_table import as_yaml, markdown, replace_between, rows, template
+from proxy.cli.settings_table import Row, as_yaml, markdown, replace_between, rows, template
 from proxy.settings import FILE_NAME, Settings, load
 
 ROWS = rows()
@@ -58,14 +58,14 @@ def flagged(options: dict[str, object]) -> Settings:
     return got[0]
 
 
-def test_the_table_has_every_field_of_the_model():
+def test_the_table_has_every_field_of_the_model() -> None:
     groups = {name for name in Settings.model_fields if "." not in name}
     assert {row.path[0] for row in ROWS} == groups
     assert len(NAMES) == len(set(NAMES)) > 30
 
 
 @pytest.mark.parametrize("row", ROWS, ids=NAMES)
-def test_each_setting_says_what_it_is(row):
+def test_each_setting_says_what_it_is(row: Row) -> None:
     assert row.description.endswith("."), "a sentence"
     assert len(row.description) > 15
     assert row.description in markdown()
@@ -74,7 +74,9 @@ def test_each_setting_says_what_it_is(row):
 @pytest.mark.parametrize(
     "row", [row for row in ROWS if row.name != "data_dir"], ids=lambda r: r.name
 )
-def test_each_setting_has_a_flag_a_variable_and_a_line(row, tmp_path, monkeypatch):
+def test_each_setting_has_a_flag_a_variable_and_a_line(
+    row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = sample(row.name)
     if row.name == "database_file":  # read at once
         (tmp_path / "url").write_text("postgresql://kw@db/kw\n")
@@ -100,12 +102,12 @@ def defaults(path: Path) -> dict[str, object]:
     return load({"data_dir": str(path / "nowhere")}).model_dump() | {"data_dir": path}
 
 
-def test_the_template_alone_changes_nothing(tmp_path: Path):
+def test_the_template_alone_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text(template({}))
     assert load({"data_dir": str(tmp_path)}).model_dump() == defaults(tmp_path)
 
 
-def test_uncommenting_every_line_of_the_template_changes_nothing(tmp_path: Path):
+def test_uncommenting_every_line_of_the_template_changes_nothing(tmp_path: Path) -> None:
     lines = []
     for line in template({}).splitlines():
         bare = line.lstrip()
@@ -128,16 +130,18 @@ def test_uncommenting_every_line_of_the_template_changes_nothing(tmp_path: Path)
         ("0.0.0.0:1", "0.0.0.0:1"),
     ],
 )
-def test_values_as_yaml(value, text):
+def test_values_as_yaml(value: object, text: str) -> None:
     assert as_yaml(value) == text
 
 
-def test_replace_between_touches_only_what_is_between():
+def test_replace_between_touches_only_what_is_between() -> None:
     text = "a\n<!-- settings -->\nold\n<!-- /settings -->\nb <!-- metrics -->\n<!-- /metrics -->\n"
     assert replace_between(text, "settings", "new\\1\n") == text.replace("old", "new\\1")
 
 
-def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path, monkeypatch):
+def test_a_flag_beats_the_environment_which_beats_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / FILE_NAME).write_text("workers: 2\njournal: {deadline: 2}\nlog:\n")
     assert load({"data_dir": str(tmp_path)}).workers == 2
     monkeypatch.setenv("KUBEWITNESS_WORKERS", "3")
@@ -146,7 +150,7 @@ def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path, monkeypatch
     assert (settings.workers, settings.limits.connections, settings.journal.deadline) == (4, 9, 2)
 
 
-def test_options_of_a_command_stand_beside_those_of_the_settings():
+def test_options_of_a_command_stand_beside_those_of_the_settings() -> None:
     app = typer.Typer()
 
     def command(settings: Settings, shout: bool = False) -> None:

@@ -63,7 +63,9 @@ def test_everything_is_on_it_and_the_last_line_ends_it_all() -> None:
 
 
 def test_what_there_is_none_of_is_left_out() -> None:
-    nothing = {name: [] for name, value in FOUND.items() if isinstance(value, list)}
+    nothing: dict[str, list[object]] = {
+        name: [] for name, value in FOUND.items() if isinstance(value, list)
+    }
     text = page({**FOUND, **nothing, "groups": []}, 80)
     assert [line for line in text.splitlines() if line in ("Grants", "Objects", "Flagged")] == []
     assert "To end every access" not in text
