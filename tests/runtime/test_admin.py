@@ -1,6 +1,7 @@
 """The administrator's credential: made once, renewed in time, always with the right address."""
 
 import base64
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from proxy.runtime.admin import LIFE, USER, ensure_admin
 from proxy.state.database import sqlite_url
 from proxy.state.repository import StateStore
 from proxy.state.sealing import SecretBox
-from proxy.state.snapshot import Usage
+from proxy.state.snapshot import Credential, Usage
 
 
 class LaterClock(SystemClock):
@@ -26,8 +27,12 @@ class LaterClock(SystemClock):
         return SystemClock.now() + self.ahead
 
 
+Ensure = Callable[..., Awaitable[Credential | None]]
+Place = tuple[DataDir, StateStore, Authorities, LaterClock, Ensure]
+
+
 @pytest.fixture
-async def place(tmp_path: Path):
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
     data = DataDir(tmp_path / "data")
     data.create()
     clock = LaterClock()
@@ -36,16 +41,19 @@ async def place(tmp_path: Path):
     )
     authorities = Authorities.open(data.pki, clock=clock)
 
-    async def ensure(server: str = "https://127.0.0.1:1", using: Authorities = authorities):
+    async def ensure(
+        server: str = "https://127.0.0.1:1", using: Authorities = authorities
+    ) -> Credential | None:
         return await ensure_admin(data, store, using, server=server, clock=clock)
 
     yield data, store, authorities, clock, ensure
     await store.close()
 
 
-async def test_the_first_time_one_is_issued_and_recorded(place):
+async def test_the_first_time_one_is_issued_and_recorded(place: Place) -> None:
     data, store, _, _, ensure = place
     credential = await ensure()
+    assert credential is not None
     assert (credential.user, credential.usage) == (USER, Usage.ADMIN)
     assert await store.credentials() == [credential]
     assert data.admin_context.stat().st_mode & 0o777 == 0o600
@@ -56,7 +64,7 @@ async def test_the_first_time_one_is_issued_and_recorded(place):
     assert base64.b64decode(context["client-key-data"]).startswith(b"-----BEGIN PRIVATE KEY")
 
 
-async def test_the_second_time_nothing_changes(place):
+async def test_the_second_time_nothing_changes(place: Place) -> None:
     data, store, _, _, ensure = place
     await ensure()
     before = data.admin_context.stat()
@@ -65,7 +73,7 @@ async def test_the_second_time_nothing_changes(place):
     assert len(await store.credentials()) == 1
 
 
-async def test_a_new_address_is_written_without_a_new_credential(place):
+async def test_a_new_address_is_written_without_a_new_credential(place: Place) -> None:
     data, *_, ensure = place
     await ensure()
     key = yaml.safe_load(data.admin_context.read_text())["client-key-data"]
@@ -74,9 +82,10 @@ async def test_a_new_address_is_written_without_a_new_credential(place):
     assert (context["server"], context["client-key-data"]) == ("https://127.0.0.1:2", key)
 
 
-async def test_it_is_renewed_when_a_third_is_left(place):
+async def test_it_is_renewed_when_a_third_is_left(place: Place) -> None:
     _, _, _, clock, ensure = place
     first = await ensure()
+    assert first is not None
     clock.ahead = LIFE * 0.6
     assert await ensure() is None
     clock.ahead = LIFE * 0.7
@@ -85,9 +94,10 @@ async def test_it_is_renewed_when_a_third_is_left(place):
     assert second.serial != first.serial
 
 
-async def test_a_revoked_one_is_replaced(place):
+async def test_a_revoked_one_is_replaced(place: Place) -> None:
     _, store, _, _, ensure = place
     first = await ensure()
+    assert first is not None
     await store.revoke(serial=first.serial)
     assert await ensure() is not None
 
@@ -95,7 +105,7 @@ async def test_a_revoked_one_is_replaced(place):
 @pytest.mark.parametrize(
     "content", ["", "not: [yaml", "- a list", "client-key-data: x", "server: y"]
 )
-async def test_a_damaged_file_is_written_anew(place, content):
+async def test_a_damaged_file_is_written_anew(place: Place, content: str) -> None:
     data, *_, ensure = place
     await ensure()
     data.admin_context.write_text(content)
@@ -103,7 +113,7 @@ async def test_a_damaged_file_is_written_anew(place, content):
     assert "client-key-data" in yaml.safe_load(data.admin_context.read_text())
 
 
-async def test_after_a_rotation_the_file_trusts_both_authorities(place):
+async def test_after_a_rotation_the_file_trusts_both_authorities(place: Place) -> None:
     data, _, authorities, _, ensure = place
     await ensure()
     rotated = authorities.rotate()

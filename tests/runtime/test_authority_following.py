@@ -1,6 +1,7 @@
 """A rotation at one replica reaches the other, and what cannot be trusted does not."""
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ from tests.runtime.processes import initialised, running
 
 
 @pytest.fixture
-def ready(postgres: Postgres):
+def ready(postgres: Postgres) -> Iterator[Ready]:
     with ready_database(postgres) as ready:
         yield ready
 
@@ -59,7 +60,9 @@ async def test_replicas_take_over_what_one_of_them_made(
 
 
 @pytest.fixture
-async def parts(settings: Settings):
+async def parts(
+    settings: Settings,
+) -> AsyncIterator[tuple[Identity, StateStore, AuthorityFollower]]:
     """A data directory's identity, and the state it follows (any database will do here)."""
     data, clock = DataDir(settings.data_dir), SystemClock()
     store = await StateStore.open(
@@ -76,7 +79,9 @@ def new() -> tuple[str, bytes, bytes]:
     return fingerprint(made.certificate), pem(made.certificate), key_pem(made.key)
 
 
-async def test_one_that_is_there_is_taken_once(parts) -> None:
+async def test_one_that_is_there_is_taken_once(
+    parts: tuple[Identity, StateStore, AuthorityFollower],
+) -> None:
     identity, store, follower = parts
     name, certificate, key = new()
     await store.authorities.share(name, certificate, key)
@@ -86,7 +91,9 @@ async def test_one_that_is_there_is_taken_once(parts) -> None:
         assert len(identity.authorities().trusted) == 2
 
 
-async def test_what_is_no_authority_of_ours_is_refused_and_said_once(parts, capsys) -> None:
+async def test_what_is_no_authority_of_ours_is_refused_and_said_once(
+    parts: tuple[Identity, StateStore, AuthorityFollower], capsys: pytest.CaptureFixture[str]
+) -> None:
     identity, store, follower = parts
     (name, certificate, _), (other, _, key) = new(), new()
     await store.authorities.share(name, certificate, key)  # the key of another
@@ -100,7 +107,9 @@ async def test_what_is_no_authority_of_ours_is_refused_and_said_once(parts, caps
     assert capsys.readouterr().out.count("is not taken over") == 2
 
 
-async def test_neither_an_outage_nor_a_defect_ends_it(parts, monkeypatch) -> None:
+async def test_neither_an_outage_nor_a_defect_ends_it(
+    parts: tuple[Identity, StateStore, AuthorityFollower], monkeypatch: pytest.MonkeyPatch
+) -> None:
     identity, store, follower = parts
     monkeypatch.setattr(authority_following, "RETRY", 0.001)
     monkeypatch.setattr(authority_following, "LOOK", 0.001)

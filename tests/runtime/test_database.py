@@ -17,7 +17,7 @@ def ready(postgres: Postgres) -> Iterator[Ready]:
         yield ready
 
 
-async def test_writers_and_their_gaps(ready: Ready):
+async def test_writers_and_their_gaps(ready: Ready) -> None:
     index = await open_index(ready.url)
     rows = some_rows()
     await fill(index, rows)
@@ -31,14 +31,14 @@ async def test_writers_and_their_gaps(ready: Ready):
     await index.close()
 
 
-async def test_what_counts_as_down_is_told(ready: Ready):
+async def test_what_counts_as_down_is_told(ready: Ready) -> None:
     ready.database.exec("ALTER TABLE kubewitness.events_past SET UNLOGGED")
     assert "UNLOGGED" in (await status(ready.url, count=False)).problem
     with pytest.raises(UnavailableError, match="UNLOGGED"):
         await open_index(ready.url)
 
 
-async def test_without_a_schema(database: Database):
+async def test_without_a_schema(database: Database) -> None:
     with pytest.raises(SettingsError):
         await status(database.url, count=False)
     said: list[str] = []

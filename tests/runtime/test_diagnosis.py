@@ -2,6 +2,7 @@
 
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -9,14 +10,14 @@ from proxy.audit.journal import filesystem
 from proxy.clock import ManualClock, SystemClock
 from proxy.data_dir import DataDir
 from proxy.runtime.diagnosis import Finding, Status, audit_state, diagnose
-from proxy.settings import Audit, Journal
+from proxy.settings import Audit, Journal, Settings
 
 
 def by_check(findings: list[Finding]) -> dict[str, Finding]:
     return {item.check: item for item in findings}
 
 
-def test_a_fresh_directory_is_healthy(settings):
+def test_a_fresh_directory_is_healthy(settings: Settings) -> None:
     findings = by_check(diagnose(settings, SystemClock()))
     # What the tests' own disk is like is not ours to choose.
     ours = [item for name, item in findings.items() if name not in {"filesystem", "disk-space"}]
@@ -28,7 +29,7 @@ def test_a_fresh_directory_is_healthy(settings):
     }
 
 
-def test_without_init_there_is_one_finding(settings, tmp_path):
+def test_without_init_there_is_one_finding(settings: Settings, tmp_path: Path) -> None:
     elsewhere = settings.model_copy(update={"data_dir": tmp_path / "other"})
     (finding,) = diagnose(elsewhere, SystemClock())
     assert (finding.check, finding.status) == ("data-directory", Status.FAILED)
@@ -36,7 +37,7 @@ def test_without_init_there_is_one_finding(settings, tmp_path):
 
 
 @pytest.mark.parametrize("path", [".", "pki/ca.key", "pki/state.key", "admin/context.yaml"])
-def test_what_others_may_read_is_named(settings, path):
+def test_what_others_may_read_is_named(settings: Settings, path: str) -> None:
     target = settings.data_dir / path
     target.chmod(target.stat().st_mode | 0o044)
     finding = by_check(diagnose(settings, SystemClock()))["permissions"]
@@ -48,13 +49,13 @@ def test_what_others_may_read_is_named(settings, path):
 @pytest.mark.parametrize(
     ("days", "status"), [(0, Status.OK), (85, Status.WARNING), (91, Status.FAILED)]
 )
-def test_a_server_certificate_that_ends(settings, days, status):
+def test_a_server_certificate_that_ends(settings: Settings, days: int, status: Status) -> None:
     clock = ManualClock(SystemClock().now() + days * 86_400)
     finding = by_check(diagnose(settings, clock))["server-certificate"]
     assert finding.status is status
 
 
-def test_a_damaged_journal(settings):
+def test_a_damaged_journal(settings: Settings) -> None:
     (path,) = (settings.data_dir / "journal" / "main").glob("*.jsonl")
     content = path.read_bytes()
     path.write_bytes(content.replace(b'"action":"', b'"action":"x', 1))
@@ -66,7 +67,7 @@ def test_a_damaged_journal(settings):
     assert f"{path} is damaged at byte" in finding.message
 
 
-def test_an_address_that_is_taken(settings):
+def test_an_address_that_is_taken(settings: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         changed = settings.model_copy(update={"listen": address})
@@ -75,20 +76,20 @@ def test_an_address_that_is_taken(settings):
     assert "--listen" in finding.advice
 
 
-def test_while_serve_runs_its_addresses_are_its_own(settings):
+def test_while_serve_runs_its_addresses_are_its_own(settings: Settings) -> None:
     with DataDir(settings.data_dir).exclusively():
         findings = by_check(diagnose(settings, SystemClock()))
     assert findings["serve"].message == "serve is running on this directory"
     assert "address-listen" not in findings
 
 
-def test_a_clock_behind_the_record(settings):
+def test_a_clock_behind_the_record(settings: Settings) -> None:
     clock = ManualClock(SystemClock().now() - 3600)
     finding = by_check(diagnose(settings, clock))["clock"]
     assert finding.status is Status.FAILED
 
 
-def test_a_missing_certificate_is_a_finding_and_not_the_end(settings):
+def test_a_missing_certificate_is_a_finding_and_not_the_end(settings: Settings) -> None:
     (settings.data_dir / "pki" / "server.crt").unlink()
     findings = by_check(diagnose(settings, SystemClock()))
     assert findings["certificates"].status is Status.FAILED
@@ -126,7 +127,9 @@ def test_a_missing_certificate_is_a_finding_and_not_the_end(settings):
         ("[+]other ok", Status.WARNING, "the health page says nothing of the record", ""),
     ],
 )
-def test_what_the_health_page_says_of_the_record(line, status, message, advice):
+def test_what_the_health_page_says_of_the_record(
+    line: str, status: Status, message: str, advice: str
+) -> None:
     found = audit_state(f"[+]shutdown ok\n{line}\nreadyz check failed\n")
     assert (found.check, found.status, found.message) == ("audit", status, message)
     assert found.advice.startswith(advice)
@@ -141,7 +144,9 @@ def test_what_the_health_page_says_of_the_record(line, status, message, advice):
         ("refuse", "replicated", Status.WARNING),
     ],
 )
-def test_a_journal_in_memory(settings, monkeypatch, unsafe, ack, status):
+def test_a_journal_in_memory(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, unsafe: str, ack: str, status: Status
+) -> None:
     monkeypatch.setattr(filesystem, "filesystem", lambda path, mounts: "tmpfs")
     changed = settings.model_copy(
         update={
@@ -157,7 +162,9 @@ def test_a_journal_in_memory(settings, monkeypatch, unsafe, ack, status):
 @pytest.mark.parametrize(
     ("free", "status"), [(500, Status.OK), (150, Status.WARNING), (0, Status.WARNING)]
 )
-def test_a_disk_that_fills(settings, monkeypatch, free, status):
+def test_a_disk_that_fills(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, free: int, status: Status
+) -> None:
     gib = 1 << 30
     found = os.statvfs_result((gib, gib, 1000, free, free, 0, 0, 0, 0, 255))
     monkeypatch.setattr(os, "statvfs", lambda path: found)

@@ -1,5 +1,8 @@
 """A change of the state counts when the others have it."""
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import pytest
 
 from proxy.clock import SystemClock
@@ -10,7 +13,7 @@ from proxy.state.sealing import SecretBox
 
 
 @pytest.fixture
-async def store(tmp_path):
+async def store(tmp_path: Path) -> AsyncIterator[StateStore]:
     found = await StateStore.open(
         sqlite_url(tmp_path / "state.db"),
         SecretBox.open(tmp_path / "state.key"),
@@ -20,7 +23,9 @@ async def store(tmp_path):
     await found.close()
 
 
-async def test_refresh_returns_when_the_others_follow_and_asks_once_for_each_change(store):
+async def test_refresh_returns_when_the_others_follow_and_asks_once_for_each_change(
+    store: StateStore,
+) -> None:
     asked: list[int] = []
 
     async def follow(version: int) -> None:
@@ -38,7 +43,7 @@ async def test_refresh_returns_when_the_others_follow_and_asks_once_for_each_cha
     assert len(asked) == len(set(asked))
 
 
-async def test_without_others_it_is_a_watcher_like_any(store):
+async def test_without_others_it_is_a_watcher_like_any(store: StateStore) -> None:
     watcher = LeadingWatcher(store, clock=SystemClock())
     await store.add_cluster("one", server="https://x", kubeconfig=b"{}")
     assert set((await watcher.refresh()).clusters) == {"one"}

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from asyncio import Future
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ class Notes:
     """A journal that keeps what it is given, or nothing."""
 
     failure = ""
+    reserve_left = 0
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
@@ -38,28 +40,31 @@ class Notes:
         return future
 
     def post(self, body: bytes) -> None:
-        self.append(body)
+        _ = self.append(body)
 
 
 def own() -> Access:
     return Access(SERVER, ca_pem=b"CA", token_file=Path("/token"))
 
 
+Place = tuple[StateStore, Notes, Callable[..., Awaitable[bool]]]
+
+
 @pytest.fixture
-async def place(tmp_path: Path):
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
     clock = ManualClock()
     box = SecretBox(bytes(32))
     store = await StateStore.open(sqlite_url(tmp_path / "state.db"), box, clock=clock)
     notes = Notes()
 
-    async def register(name: str = "local", access=own) -> bool:
+    async def register(name: str = "local", access: Callable[[], Access] = own) -> bool:
         return await register_local(name, store, notes, clock, access)
 
     yield store, notes, register
     await store.close()
 
 
-async def test_it_is_added_once_and_on_record_before_and_after(place):
+async def test_it_is_added_once_and_on_record_before_and_after(place: Place) -> None:
     store, notes, register = place
     assert await register()
     assert not await register(), "a restart adds nothing"
@@ -72,7 +77,7 @@ async def test_it_is_added_once_and_on_record_before_and_after(place):
     assert len({item["auditID"] for item in notes.events}) == 1
 
 
-async def test_without_a_name_nothing_is_looked_at(place):
+async def test_without_a_name_nothing_is_looked_at(place: Place) -> None:
     store, notes, register = place
 
     def outside() -> Access:
@@ -82,7 +87,7 @@ async def test_without_a_name_nothing_is_looked_at(place):
     assert (await store.clusters(), notes.events) == ([], [])
 
 
-async def test_a_name_that_is_another_cluster_is_refused(place):
+async def test_a_name_that_is_another_cluster_is_refused(place: Place) -> None:
     store, notes, register = place
     await store.add_cluster("local", server="https://other", kubeconfig=b"x")
     with pytest.raises(ConflictError, match="https://other"):
@@ -90,13 +95,13 @@ async def test_a_name_that_is_another_cluster_is_refused(place):
     assert notes.events == []
 
 
-async def test_of_two_replicas_that_start_at_once_both_go_on(place):
+async def test_of_two_replicas_that_start_at_once_both_go_on(place: Place) -> None:
     store, _, register = place
     assert sorted(await asyncio.gather(register(), register())) == [False, True]
     assert len(await store.clusters()) == 1
 
 
-async def test_what_cannot_be_recorded_is_not_done(place):
+async def test_what_cannot_be_recorded_is_not_done(place: Place) -> None:
     store, notes, register = place
     notes.full = True
     with pytest.raises(UnavailableError):
@@ -104,7 +109,7 @@ async def test_what_cannot_be_recorded_is_not_done(place):
     assert await store.clusters() == []
 
 
-async def test_outside_a_pod_and_with_a_bad_name_it_says_so(place):
+async def test_outside_a_pod_and_with_a_bad_name_it_says_so(place: Place) -> None:
     *_, register = place
 
     def outside() -> Access:

@@ -1,5 +1,8 @@
 """The checks of a running proxy, each made to fail."""
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import pytest
 
 from proxy.audit.gate import Level
@@ -8,13 +11,16 @@ from proxy.audit.index.sqlite import SqliteIndex
 from proxy.clock import ManualClock, SystemClock
 from proxy.control.health import Check, Trouble
 from proxy.metrics import Metrics
-from proxy.runtime.core import MAIN_SLOT, open_core
+from proxy.runtime.core import MAIN_SLOT, Core, open_core
 from proxy.runtime.monitoring import audit_trouble, checks, shared_registry
 from proxy.runtime.process import Stop
+from proxy.settings import Settings
+
+Parts = tuple[Core, ManualClock, Stop, list[str], list[tuple[Level, str]], dict[str, Check]]
 
 
 @pytest.fixture
-async def parts(settings, tmp_path):
+async def parts(settings: Settings, tmp_path: Path) -> AsyncIterator[Parts]:
     clock = ManualClock(SystemClock().now())
     index = await SqliteIndex.open(tmp_path / "index.db")
     async with open_core(settings, clock, Metrics(), slot=MAIN_SLOT, main=True) as core:
@@ -41,7 +47,9 @@ async def parts(settings, tmp_path):
         ("year", {"state", "index", "certificate"}),
     ],
 )
-async def test_each_check_fails_for_its_own_reason(parts, trouble, failing):
+async def test_each_check_fails_for_its_own_reason(
+    parts: Parts, trouble: str | None, failing: set[str]
+) -> None:
     core, clock, stop, plane, workers, found = parts
     match trouble:
         case "stop":
@@ -62,11 +70,13 @@ async def test_each_check_fails_for_its_own_reason(parts, trouble, failing):
         case "year":
             await core.watcher.close()
             clock.advance(366 * 86_400)
+        case _:
+            assert trouble is None
     failures = {name for name, check in found.items() if await check.trouble()}
     assert failures == failing
 
 
-def test_only_the_index_is_not_vital(parts):
+def test_only_the_index_is_not_vital(parts: Parts) -> None:
     found = parts[-1]
     assert {name for name, check in found.items() if not check.vital} == {"index"}
 
@@ -86,11 +96,11 @@ def test_only_the_index_is_not_vital(parts):
         ),
     ],
 )
-def test_the_worst_process_counts(states, trouble):
+def test_the_worst_process_counts(states: list[tuple[Level, str]], trouble: Trouble) -> None:
     assert audit_trouble(states) == trouble
 
 
-def test_the_shared_page_says_which_version_runs(tmp_path):
+def test_the_shared_page_says_which_version_runs(tmp_path: Path) -> None:
     from proxy import __version__
 
     registry = shared_registry(tmp_path)

@@ -1,15 +1,17 @@
 """Where metric values live, and whose are forgotten."""
 
+import importlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from proxy.runtime import multiprocess
 
 
-def test_a_new_run_starts_without_old_values(tmp_path):
+def test_a_new_run_starts_without_old_values(tmp_path: Path) -> None:
     directory = tmp_path / "metrics"
     multiprocess.clear(directory)
     (directory / "counter_1.db").write_bytes(b"")
@@ -22,7 +24,9 @@ def test_a_new_run_starts_without_old_values(tmp_path):
     ("pid", "left"),
     [(7, ["counter_7.db", "gauge_all_7.db", "gauge_livesum_77.db"]), (os.getpid(), None)],
 )
-def test_only_live_gauges_of_the_dead_are_forgotten(tmp_path, pid, left):
+def test_only_live_gauges_of_the_dead_are_forgotten(
+    tmp_path: Path, pid: int, left: list[str] | None
+) -> None:
     names = ["counter_7.db", "gauge_all_7.db", "gauge_livesum_7.db", "gauge_livesum_77.db"]
     names += [f"gauge_livesum_{os.getpid()}.db"] if pid != 7 else []
     for name in names:
@@ -31,7 +35,7 @@ def test_only_live_gauges_of_the_dead_are_forgotten(tmp_path, pid, left):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(left or names)
 
 
-def test_values_live_in_memory_and_leave_it(tmp_path):
+def test_values_live_in_memory_and_leave_it(tmp_path: Path) -> None:
     run, memory = tmp_path / "run", tmp_path / "memory"
     memory.mkdir()
     directory = multiprocess.place(run, memory)
@@ -45,7 +49,7 @@ def test_values_live_in_memory_and_leave_it(tmp_path):
 
 
 @pytest.mark.parametrize("harm", ["no memory", "open to others", "a link"])
-def test_a_place_that_is_not_ours_alone_is_not_used(tmp_path, harm):
+def test_a_place_that_is_not_ours_alone_is_not_used(tmp_path: Path, harm: str) -> None:
     run, memory = tmp_path / "run", tmp_path / "memory"
     if harm != "no memory":
         memory.mkdir()
@@ -58,7 +62,7 @@ def test_a_place_that_is_not_ours_alone_is_not_used(tmp_path, harm):
     assert multiprocess.place(run, memory) == run / "metrics"
 
 
-def test_values_of_two_processes_are_one_page(tmp_path):
+def test_values_of_two_processes_are_one_page(tmp_path: Path) -> None:
     program = f"""
 import sys
 from pathlib import Path
@@ -74,13 +78,11 @@ metrics.refusals.labels("test").inc(3)
     from prometheus_client.multiprocess import MultiProcessCollector
 
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, str(tmp_path))
+    MultiProcessCollector(registry, str(tmp_path))  # type: ignore[no-untyped-call]  # as it is
     assert registry.get_sample_value("kubewitness_refusals_total", {"reason": "test"}) == 6
 
 
-def test_it_is_too_late_once_the_library_is_there(tmp_path):
-    import prometheus_client
-
-    assert prometheus_client
+def test_it_is_too_late_once_the_library_is_there(tmp_path: Path) -> None:
+    importlib.import_module("prometheus_client")
     with pytest.raises(RuntimeError, match="before its directory was chosen"):
         multiprocess.share(tmp_path)

@@ -1,6 +1,7 @@
 """sd_notify, with a socket of ours in the place of systemd."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +9,7 @@ from proxy.runtime.notify import notify
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
-def test_the_state_arrives(kind, tmp_path, monkeypatch):
+def test_the_state_arrives(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     address = str(tmp_path / "notify") if kind == "path" else f"\0{tmp_path}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(address)
@@ -19,6 +20,6 @@ def test_the_state_arrives(kind, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("address", ["", "vsock:2:1", "/nowhere/at/all"])
-def test_nobody_there_is_no_trouble(address, monkeypatch):
+def test_nobody_there_is_no_trouble(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", address)
     notify("READY=1")

@@ -42,7 +42,9 @@ async def test_it_is_tried_until_it_answers(failures: int) -> None:
     assert waiting.cause == ""
 
 
-async def test_the_log_says_so_once_and_then_now_and_then(capsys) -> None:
+async def test_the_log_says_so_once_and_then_now_and_then(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     clock = ManualClock()
     waiting = Patience(Stop(), clock, lambda cause: clock.advance(40 if cause else 0))
     await waiting.until(Attempt(4))

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,7 +14,7 @@ from proxy.runtime.process import SWITCH_INTERVAL, YOUNG, Stop, prepare
 
 
 @pytest.fixture
-def limits():
+def limits() -> Iterator[tuple[int, int]]:
     switch, files = sys.getswitchinterval(), resource.getrlimit(resource.RLIMIT_NOFILE)
     thresholds = gc.get_threshold()
     yield files
@@ -23,7 +24,7 @@ def limits():
     resource.setrlimit(resource.RLIMIT_NOFILE, files)
 
 
-def test_prepare_raises_the_file_limit_and_lets_threads_in(limits):
+def test_prepare_raises_the_file_limit_and_lets_threads_in(limits: tuple[int, int]) -> None:
     hard = limits[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     prepare()
@@ -42,7 +43,9 @@ def test_prepare_raises_the_file_limit_and_lets_threads_in(limits):
         ([signal.SIGTERM, signal.SIGINT], True, True, "SIGTERM"),
     ],
 )
-async def test_the_first_signal_asks_and_the_second_insists(signals, asked, now, reason):
+async def test_the_first_signal_asks_and_the_second_insists(
+    signals: list[signal.Signals], asked: bool, now: bool, reason: str
+) -> None:
     stop, loop = Stop(), asyncio.get_running_loop()
     stop.on_signals()
     try:

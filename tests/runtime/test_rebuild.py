@@ -49,7 +49,7 @@ def quiet(step: str, done: int, total: int) -> None:
     assert done >= 0, (step, total)
 
 
-async def test_an_embedded_index_is_replaced_when_it_is_equal(data: DataDir):
+async def test_an_embedded_index_is_replaced_when_it_is_equal(data: DataDir) -> None:
     data.index_database.write_bytes(b"this was an index once")
     told: list[tuple[str, int, int]] = []
     compared = await rebuild_sqlite(data, lambda *step: told.append(step))
@@ -63,7 +63,7 @@ async def test_an_embedded_index_is_replaced_when_it_is_equal(data: DataDir):
     assert not list(data.path.glob("index.new*"))
 
 
-async def test_what_postgresql_lacks_is_added(data: DataDir, ready: Ready):
+async def test_what_postgresql_lacks_is_added(data: DataDir, ready: Ready) -> None:
     index = await PostgresIndex.open(ready.url)
     first = await fill_and_compare(index, [data.journal / "worker-1"], quiet)
     assert (first.equal, first.records) == (True, 42)
@@ -87,7 +87,9 @@ OPEN = "SET session_replication_role = replica;ALTER TABLE kubewitness.events DI
     ],
     ids=["deleted", "altered", "altered beside the line"],
 )
-async def test_what_an_administrator_did_shows(data: DataDir, ready: Ready, deed, expected):
+async def test_what_an_administrator_did_shows(
+    data: DataDir, ready: Ready, deed: str, expected: Compared | str | int
+) -> None:
     index = await PostgresIndex.open(ready.url)
     await fill_and_compare(index, [data.journal / "worker-1"], quiet)
     names = ready.database.exec(
@@ -107,7 +109,7 @@ async def test_what_an_administrator_did_shows(data: DataDir, ready: Ready, deed
     await index.close()
 
 
-async def test_records_that_no_journal_has_are_named(data: DataDir, ready: Ready):
+async def test_records_that_no_journal_has_are_named(data: DataDir, ready: Ready) -> None:
     index = await PostgresIndex.open(ready.url)
     await fill_and_compare(index, [data.journal / "worker-1"], quiet)
     (last,) = sorted((data.journal / "worker-1").glob("*.jsonl"))

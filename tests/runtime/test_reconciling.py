@@ -29,6 +29,9 @@ ADMIN = ("web", "kubewitness-namespace-admin")
 class Records:
     """A journal in memory; what is appended is durable, unless it is told to refuse."""
 
+    failure = ""
+    reserve_left = 0
+
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
         self.refuses = False
@@ -44,6 +47,9 @@ class Records:
             self.events.append(json.loads(b"{%b}" % body))
             future.set_result(len(self.events))
         return future
+
+    def post(self, body: bytes) -> None:
+        _ = self.append(body)
 
     def outcomes(self) -> list[tuple[str, list[str]]]:
         return [

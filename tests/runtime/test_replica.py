@@ -29,7 +29,9 @@ def url(database: Database) -> str:
 
 
 @pytest.fixture
-def origin(tmp_path: Path, url: str, own_environment: None, capsys) -> DataDir:
+def origin(
+    tmp_path: Path, url: str, own_environment: None, capsys: pytest.CaptureFixture[str]
+) -> DataDir:
     path = tmp_path / "origin"
     names = ["--tls-names", "proxy.example"]
     assert run(["init", "--data-dir", str(path), "--database", url, *names]) == 0
@@ -48,7 +50,9 @@ def content(data: DataDir) -> dict[str, bytes]:
     return {name: (data.pki / name).read_bytes() for name in SHARED}
 
 
-def test_it_has_what_replicas_share_and_its_own_rest(tmp_path, origin, url):
+def test_it_has_what_replicas_share_and_its_own_rest(
+    tmp_path: Path, origin: DataDir, url: str
+) -> None:
     data = DataDir(tmp_path / "replica")
     assert replica(data.path, origin, "--listen", "127.0.0.1:1") == 0
     assert content(data) == content(origin)
@@ -60,7 +64,9 @@ def test_it_has_what_replicas_share_and_its_own_rest(tmp_path, origin, url):
     assert (found.listen, found.control) == ("127.0.0.1:1", "127.0.0.1:9443")
 
 
-async def test_each_accepts_the_others_credentials_and_opens_its_clusters(tmp_path, origin, url):
+async def test_each_accepts_the_others_credentials_and_opens_its_clusters(
+    tmp_path: Path, origin: DataDir, url: str
+) -> None:
     other = DataDir(tmp_path / "replica")
     from asyncio import to_thread
 
@@ -95,7 +101,9 @@ async def test_each_accepts_the_others_credentials_and_opens_its_clusters(tmp_pa
             await store.close()
 
 
-def test_a_key_file_that_is_named_is_used_and_not_copied(tmp_path, url, own_environment, capsys):
+def test_a_key_file_that_is_named_is_used_and_not_copied(
+    tmp_path: Path, url: str, own_environment: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     key = tmp_path / "shared.key"
     key.write_bytes(bytes(range(32)))
     key.chmod(0o640)
@@ -112,7 +120,15 @@ def test_a_key_file_that_is_named_is_used_and_not_copied(tmp_path, url, own_envi
     ("mode", "size", "says"),
     [(0o600, 31, "not a state key"), (0o604, 32, "others may read"), (None, 0, "does not exist")],
 )
-def test_a_key_file_that_cannot_be_used(tmp_path, url, own_environment, capsys, mode, size, says):
+def test_a_key_file_that_cannot_be_used(
+    tmp_path: Path,
+    url: str,
+    own_environment: None,
+    capsys: pytest.CaptureFixture[str],
+    mode: int | None,
+    size: int,
+    says: str,
+) -> None:
     key = tmp_path / "shared.key"
     if mode is not None:
         key.write_bytes(bytes(size))
@@ -122,7 +138,9 @@ def test_a_key_file_that_cannot_be_used(tmp_path, url, own_environment, capsys, 
     assert says in capsys.readouterr().err
 
 
-def test_without_a_common_database_there_are_no_replicas(tmp_path, own_environment, capsys):
+def test_without_a_common_database_there_are_no_replicas(
+    tmp_path: Path, own_environment: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     lone = DataDir(tmp_path / "lone")
     assert run(["init", "--data-dir", str(lone.path)]) == 0
     assert replica(tmp_path / "replica", lone) == 2
@@ -130,12 +148,16 @@ def test_without_a_common_database_there_are_no_replicas(tmp_path, own_environme
     assert not (tmp_path / "replica").exists()
 
 
-def test_an_origin_that_is_none_is_named(tmp_path, own_environment, capsys):
+def test_an_origin_that_is_none_is_named(
+    tmp_path: Path, own_environment: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert replica(tmp_path / "replica", DataDir(tmp_path / "nothing")) == 4
     assert str(tmp_path / "nothing") in capsys.readouterr().err
 
 
-def test_another_authority_is_not_replaced(tmp_path, origin, capsys):
+def test_another_authority_is_not_replaced(
+    tmp_path: Path, origin: DataDir, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = DataDir(tmp_path / "replica")
     data.create()
     (data.pki / "ca.crt").write_text("mine")
@@ -143,7 +165,7 @@ def test_another_authority_is_not_replaced(tmp_path, origin, capsys):
     assert (data.pki / "ca.crt").read_text() == "mine"
 
 
-def test_an_interrupted_init_is_finished_by_the_next(tmp_path, origin):
+def test_an_interrupted_init_is_finished_by_the_next(tmp_path: Path, origin: DataDir) -> None:
     data = DataDir(tmp_path / "replica")
     assert replica(data.path, origin) == 0
     data.settings.unlink()
@@ -151,7 +173,7 @@ def test_an_interrupted_init_is_finished_by_the_next(tmp_path, origin):
     assert content(data) == content(origin)
 
 
-def test_a_copy_of_settings_and_keys_is_origin_enough(tmp_path, origin):
+def test_a_copy_of_settings_and_keys_is_origin_enough(tmp_path: Path, origin: DataDir) -> None:
     copy = DataDir(tmp_path / "copy")
     copy.pki.mkdir(parents=True)
     copy.settings.write_bytes(origin.settings.read_bytes())
@@ -162,12 +184,14 @@ def test_a_copy_of_settings_and_keys_is_origin_enough(tmp_path, origin):
     assert document["tls"]["names"] == ["proxy.example"]
 
 
-def test_a_replica_with_a_key_of_its_own_is_refused(tmp_path, origin, url, capsys):
+def test_a_replica_with_a_key_of_its_own_is_refused(
+    tmp_path: Path, origin: DataDir, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["init", "--data-dir", str(tmp_path / "alone"), "--database", url]) == 2
     assert "sealed with key" in capsys.readouterr().err
 
 
-def test_a_url_that_stands_in_a_file_stays_there(tmp_path, origin, url):
+def test_a_url_that_stands_in_a_file_stays_there(tmp_path: Path, origin: DataDir, url: str) -> None:
     file = tmp_path / "dsn"
     file.write_text(url)
     data = DataDir(tmp_path / "replica")

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
@@ -19,6 +20,7 @@ from proxy.runtime.essential import EssentialTaskError
 from proxy.runtime.process import Stop
 from proxy.runtime.serve import serve
 from proxy.runtime.slots import unsealed
+from proxy.settings import Settings
 from tests.runtime.processes import running
 
 
@@ -27,7 +29,7 @@ async def page(address: str, path: str) -> tuple[int, str]:
         return answer.status, await answer.text()
 
 
-async def test_a_proxy_is_ready_and_says_where_it_listens(settings):
+async def test_a_proxy_is_ready_and_says_where_it_listens(settings: Settings) -> None:
     async with running(settings) as (started, _):
         assert await page(started.metrics, "/livez") == (200, "ok\n")
         status, text = await page(started.metrics, "/readyz?verbose")
@@ -41,7 +43,7 @@ async def test_a_proxy_is_ready_and_says_where_it_listens(settings):
         assert "kubewitness_journal_ok 1.0" in metrics
 
 
-async def test_commands_find_the_control_plane_where_it_really_listens(settings):
+async def test_commands_find_the_control_plane_where_it_really_listens(settings: Settings) -> None:
     async with running(settings) as (started, _):
         server = of_data_dir(settings.data_dir)
         assert server.address == started.control
@@ -49,16 +51,16 @@ async def test_commands_find_the_control_plane_where_it_really_listens(settings)
         assert found["items"] == []
 
 
-async def test_a_stop_leaves_every_journal_sealed_and_the_directory_free(settings):
+async def test_a_stop_leaves_every_journal_sealed_and_the_directory_free(
+    settings: Settings,
+) -> None:
     data = DataDir(settings.data_dir)
     async with running(settings):
-        assert data.in_use
-        assert unsealed(data) == {"main"}
-    assert not data.in_use
-    assert unsealed(data) == set()
+        assert (data.in_use, unsealed(data)) == (True, {"main"})
+    assert (data.in_use, unsealed(data)) == (False, set())
 
 
-async def test_while_it_stops_it_is_not_ready(settings):
+async def test_while_it_stops_it_is_not_ready(settings: Settings) -> None:
     async with running(settings) as (started, stop):
         reader, writer = await asyncio.open_connection(*started.data_plane.split(":"))
         stop.ask("test")
@@ -70,20 +72,22 @@ async def test_while_it_stops_it_is_not_ready(settings):
         assert await reader.read() == b""
 
 
-async def test_a_second_one_on_the_same_directory_is_refused(settings):
+async def test_a_second_one_on_the_same_directory_is_refused(settings: Settings) -> None:
     async with running(settings):
         with pytest.raises(ConflictError, match=r"is in use by a running .* \(process \d+\)"):
             await serve(settings, lambda _: None, stop=Stop())
 
 
-async def test_a_directory_without_init_is_refused(settings, tmp_path):
+async def test_a_directory_without_init_is_refused(settings: Settings, tmp_path: Path) -> None:
     elsewhere = settings.model_copy(update={"data_dir": tmp_path / "other"})
     with pytest.raises(NotFoundError, match="Run `kubewitness init --data-dir"):
         await serve(elsewhere, lambda _: None, stop=Stop())
 
 
 @pytest.mark.parametrize("name", ["listen", "control", "metrics"])
-async def test_an_address_that_is_taken_is_named_with_its_flag(settings, name):
+async def test_an_address_that_is_taken_is_named_with_its_flag(
+    settings: Settings, name: str
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(UnavailableError, match=f"{address}.* --{name}"):
@@ -92,7 +96,7 @@ async def test_an_address_that_is_taken_is_named_with_its_flag(settings, name):
 
 
 @pytest.mark.parametrize("name", ["indexer", "certificates"])
-async def test_it_ends_when_a_part_ends(settings, name):
+async def test_it_ends_when_a_part_ends(settings: Settings, name: str) -> None:
     async def lose_the_part() -> None:
         async with running(settings):
             (task,) = (item for item in asyncio.all_tasks() if item.get_name() == name)
@@ -104,7 +108,9 @@ async def test_it_ends_when_a_part_ends(settings, name):
         await lose_the_part()
 
 
-async def test_a_new_server_certificate_is_shown_without_a_restart(settings, monkeypatch):
+async def test_a_new_server_certificate_is_shown_without_a_restart(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(identity, "LOOK_INTERVAL", 0.01)
     authorities = Authorities.open(DataDir(settings.data_dir).pki, clock=SystemClock())
     client = ssl.create_default_context(cadata=authorities.bundle_pem().decode())
@@ -118,8 +124,9 @@ async def test_a_new_server_certificate_is_shown_without_a_restart(settings, mon
                         _, writer = await asyncio.open_connection(
                             host, port, ssl=client, server_hostname="new.example"
                         )
-                        break
                     except ssl.SSLCertVerificationError:
                         await asyncio.sleep(0.01)
-            writer.close()
-            await writer.wait_closed()
+                        continue
+                    writer.close()
+                    await writer.wait_closed()
+                    break

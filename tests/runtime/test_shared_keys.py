@@ -3,6 +3,7 @@
 import base64
 import ssl
 import stat
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class Secrets:
 
 
 @pytest.fixture
-async def serving():
+async def serving() -> AsyncIterator[Callable[[Secrets], Awaitable[Target]]]:
     runners = []
 
     async def start(secrets: Secrets) -> Target:
@@ -78,7 +79,9 @@ async def serving():
         await runner.cleanup()
 
 
-async def test_a_secret_is_made_once_and_then_stays(serving) -> None:
+async def test_a_secret_is_made_once_and_then_stays(
+    serving: Callable[[Secrets], Awaitable[Target]],
+) -> None:
     secrets = Secrets()
     target = await serving(secrets)
     first, second = new_shared(CLOCK), new_shared(CLOCK)
@@ -90,7 +93,9 @@ async def test_a_secret_is_made_once_and_then_stays(serving) -> None:
     assert set(secrets.asked) == {"POST /api/v1/namespaces/ns/secrets"}
 
 
-async def test_a_refusal_says_which_right_is_missing(serving) -> None:
+async def test_a_refusal_says_which_right_is_missing(
+    serving: Callable[[Secrets], Awaitable[Target]],
+) -> None:
     target = await serving(Secrets(refuses=403))
     with pytest.raises(UnavailableError, match=r"403 \(Forbidden\).*create secrets") as raised:
         await create_secret(target, "ns", "keys", new_shared(CLOCK), clock=CLOCK)

@@ -53,8 +53,8 @@ async def level(core: Core, wanted: Level) -> None:
 
 @pytest.mark.parametrize(("ack", "away"), [("local", Level.DEGRADED), ("replicated", Level.CLOSED)])
 async def test_a_database_that_goes_and_comes(
-    own_environment, ready: Ready, server: Postgres, tmp_path: Path, ack: str, away: Level
-):
+    own_environment: None, ready: Ready, server: Postgres, tmp_path: Path, ack: str, away: Level
+) -> None:
     settings = on(ready, tmp_path, ack)
     metrics = Metrics()
     async with open_core(settings, SystemClock(), metrics, slot=MAIN_SLOT, main=True) as core:
@@ -112,8 +112,8 @@ async def shared(
 
 @pytest.mark.parametrize(("ack", "away"), [("local", Level.DEGRADED), ("replicated", Level.CLOSED)])
 async def test_a_start_requires_a_schema_and_no_more(
-    own_environment, ready: Ready, server: Postgres, tmp_path: Path, ack: str, away: Level
-):
+    own_environment: None, ready: Ready, server: Postgres, tmp_path: Path, ack: str, away: Level
+) -> None:
     settings = on(ready, tmp_path, ack)
     metrics = Metrics()
     async with shared(settings, MAIN_SLOT, metrics) as (sharing, _, gate):
@@ -138,8 +138,8 @@ async def test_a_start_requires_a_schema_and_no_more(
 
 
 async def test_a_look_waits_for_the_workers_and_asks_seldom(
-    own_environment, ready: Ready, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+    own_environment: None, ready: Ready, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = on(ready, tmp_path, "local")
     async with (
         shared(settings, MAIN_SLOT, Metrics()) as (sharing, journal, _),

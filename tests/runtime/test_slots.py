@@ -1,5 +1,7 @@
 """Journals nobody writes this time."""
 
+from pathlib import Path
+
 import pytest
 
 from proxy.audit.journal.writer import JournalWriter
@@ -10,7 +12,7 @@ from proxy.settings import Settings
 
 
 @pytest.fixture
-def data(tmp_path):
+def data(tmp_path: Path) -> DataDir:
     found = DataDir(tmp_path / "data")
     found.create()
     return found
@@ -30,14 +32,14 @@ async def crash(data: DataDir, slot: str) -> None:
     path.write_bytes(torn)
 
 
-async def test_sealed_and_empty_ones_are_left_alone(data):
+async def test_sealed_and_empty_ones_are_left_alone(data: DataDir) -> None:
     await (await journal(data, "main")).close()
     (data.journal / "worker-1").mkdir()
     (data.journal / "a file").write_text("of somebody")
     assert unsealed(data) == set()
 
 
-async def test_only_what_is_unsealed_and_unused_is_recovered(data):
+async def test_only_what_is_unsealed_and_unused_is_recovered(data: DataDir) -> None:
     for slot in ("main", "worker-1", "worker-2"):
         await crash(data, slot)
     assert unsealed(data) == {"main", "worker-1", "worker-2"}
@@ -45,5 +47,5 @@ async def test_only_what_is_unsealed_and_unused_is_recovered(data):
     assert unsealed(data) == {"main", "worker-1"}
 
 
-def test_a_directory_without_journals(tmp_path):
+def test_a_directory_without_journals(tmp_path: Path) -> None:
     assert unsealed(DataDir(tmp_path)) == set()

@@ -7,6 +7,7 @@ import signal
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,11 +22,11 @@ from proxy.settings import Settings
 from tests.runtime.processes import READY, Process
 
 
-def until(condition, what: str):
+def until(condition: Callable[[], bool], what: str) -> None:
     end = time.monotonic() + READY
     while time.monotonic() < end:
-        if found := condition():
-            return found
+        if condition():
+            return
         time.sleep(0.02)
     raise AssertionError(f"not in time: {what}")
 
@@ -53,7 +54,7 @@ def events(data: DataDir, slot: str) -> list[str]:
 
 
 @pytest.fixture
-def served(settings: Settings, start) -> Process:
+def served(settings: Settings, start: Callable[..., Process]) -> Process:
     """`serve` with two workers, ready."""
     process = start(
         "serve",
@@ -75,7 +76,7 @@ def health(served: Process) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
-def test_two_workers_serve_and_end_in_good_order(settings, served):
+def test_two_workers_serve_and_end_in_good_order(settings: Settings, served: Process) -> None:
     workers = children(served.pid)
     assert len(workers) == 2
     assert health(served)[0] == 200
@@ -84,7 +85,7 @@ def test_two_workers_serve_and_end_in_good_order(settings, served):
     assert unsealed(DataDir(settings.data_dir)) == set()
 
 
-def test_a_worker_that_dies_is_replaced_on_its_slot(settings, served):
+def test_a_worker_that_dies_is_replaced_on_its_slot(settings: Settings, served: Process) -> None:
     data = DataDir(settings.data_dir)
     before = children(served.pid)
     victim = min(before)
@@ -105,7 +106,9 @@ def test_a_worker_that_dies_is_replaced_on_its_slot(settings, served):
     )
 
 
-def test_a_second_serve_on_the_directory_leaves_the_metrics_of_the_first(settings, served, start):
+def test_a_second_serve_on_the_directory_leaves_the_metrics_of_the_first(
+    settings: Settings, served: Process, start: Callable[..., Process]
+) -> None:
     values = multiprocess.place(DataDir(settings.data_dir).run)
     before = {path.name for path in values.glob("*.db")}
     assert before
@@ -118,7 +121,9 @@ def test_a_second_serve_on_the_directory_leaves_the_metrics_of_the_first(setting
     assert before <= {path.name for path in values.glob("*.db")}
 
 
-def test_workers_end_when_their_parent_is_killed_and_the_next_one_starts(settings, served, start):
+def test_workers_end_when_their_parent_is_killed_and_the_next_one_starts(
+    settings: Settings, served: Process, start: Callable[..., Process]
+) -> None:
     workers = children(served.pid)
     os.kill(served.pid, signal.SIGKILL)
     until(lambda: not any(map(alive, workers)), "the workers ended")
@@ -130,7 +135,9 @@ def test_workers_end_when_their_parent_is_killed_and_the_next_one_starts(setting
     assert events(DataDir(settings.data_dir), "main")[-2:] == ["journal.recover", "journal.close"]
 
 
-def test_nobody_else_gets_onto_the_shared_port(settings, served, start):
+def test_nobody_else_gets_onto_the_shared_port(
+    settings: Settings, served: Process, start: Callable[..., Process]
+) -> None:
     address = served.wait_for(r"https://([\d.:]+)   \(2 worker")[1]
     other = start(
         *("serve", "--data-dir", str(settings.data_dir), "--listen", address, "--workers", "2")
@@ -139,7 +146,7 @@ def test_nobody_else_gets_onto_the_shared_port(settings, served, start):
     assert "is in use by a running" in other.output
 
 
-def test_a_worker_is_not_started_by_hand(start):
+def test_a_worker_is_not_started_by_hand(start: Callable[..., Process]) -> None:
     process = Process("worker", "worker-1")
     process.kill()
     assert process.end() != 0
@@ -155,7 +162,9 @@ def test_a_worker_is_not_started_by_hand(start):
         ([""], SILENCE + 1, "worker-1 has not reported for 6 s"),
     ],
 )
-def test_what_is_wrong_with_a_worker(settings, reports, silence, failure):
+def test_what_is_wrong_with_a_worker(
+    settings: Settings, reports: list[str], silence: float, failure: str
+) -> None:
     clock = ManualClock()
     worker = Worker("worker-1", settings, clock, lambda pid: None)
     for trouble in reports:
@@ -173,7 +182,9 @@ def test_what_is_wrong_with_a_worker(settings, reports, silence, failure):
         ({"level": "degraded", "cause": "4 % free"}, (Level.DEGRADED, "worker-1: 4 % free")),
     ],
 )
-def test_the_audit_state_of_a_worker(settings, report, state):
+def test_the_audit_state_of_a_worker(
+    settings: Settings, report: dict[str, str], state: tuple[Level, str]
+) -> None:
     worker = Worker("worker-1", settings, ManualClock(), lambda pid: None)
     worker.report(json.dumps(report).encode())
     assert worker.audit() == state

@@ -19,14 +19,14 @@ from tests.runtime.processes import initialised, running
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_an_address_somebody_listens_on_is_refused(shared):
+def test_an_address_somebody_listens_on_is_refused(shared: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = address_of(taken)
         with pytest.raises(UnavailableError, match=f"Cannot listen on {address}.*--listen"):
             bind(address, "listen", shared=shared)
 
 
-def test_a_shared_address_is_for_those_who_share_it():
+def test_a_shared_address_is_for_those_who_share_it() -> None:
     with bind("127.0.0.1:0", "listen", shared=True) as first:
         first.listen()
         with socket.socket() as worker:
@@ -37,19 +37,19 @@ def test_a_shared_address_is_for_those_who_share_it():
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "[::1]:0", "localhost:0"])
-def test_addresses_come_back_as_they_are_written(address):
+def test_addresses_come_back_as_they_are_written(address: str) -> None:
     with bind(address, "listen") as sock:
         host, _, port = address_of(sock).rpartition(":")
         assert host in {"127.0.0.1", "[::1]"}
         assert int(port) > 0
 
 
-def test_a_name_nobody_knows_is_an_error_with_advice():
+def test_a_name_nobody_knows_is_an_error_with_advice() -> None:
     with pytest.raises(UnavailableError, match="--metrics"):
         bind("no-such-host.invalid:1", "metrics")
 
 
-async def test_a_new_context_is_for_new_connections_and_old_ones_go_on(tmp_path):
+async def test_a_new_context_is_for_new_connections_and_old_ones_go_on(tmp_path: Path) -> None:
     authorities = Authorities.open(tmp_path, clock=SystemClock())
     contexts: list[ssl.SSLContext] = []
 
@@ -92,7 +92,7 @@ async def test_a_new_context_is_for_new_connections_and_old_ones_go_on(tmp_path)
         await asyncio.open_connection(host, port)
 
 
-async def test_a_handshake_that_fails_is_told_with_its_source_and_why(tmp_path):
+async def test_a_handshake_that_fails_is_told_with_its_source_and_why(tmp_path: Path) -> None:
     authorities = Authorities.open(tmp_path / "ours", clock=SystemClock())
     strangers = Authorities.open(tmp_path / "theirs", clock=SystemClock())
     made = server_certificate(authorities, ["x.example"], clock=SystemClock())

@@ -4,12 +4,16 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import yaml
 
 from proxy.cli.app import run
 from proxy.sandbox.cluster import Sandbox
+from proxy.settings import Settings
+from tests.runtime.processes import Process
 
 KUBECTL = Path(sys.executable).with_name("kubectl")
 
@@ -20,7 +24,7 @@ async def command(*arguments: str) -> None:
 
 async def kubectl(kubeconfig: Path, *arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(KUBECTL, "--kubeconfig", kubeconfig, *arguments),
+        *(str(KUBECTL), "--kubeconfig", str(kubeconfig), *arguments),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -31,7 +35,12 @@ async def output(process: asyncio.subprocess.Process) -> tuple[int | None, str]:
     return process.returncode, out.decode()
 
 
-async def test_two_workers_serve_record_and_cut(settings, start, tmp_path, capsys):
+async def test_two_workers_serve_record_and_cut(
+    settings: Settings,
+    start: Callable[..., Process],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     sandbox = Sandbox(token="t")
     await sandbox.start()
     account = tmp_path / "account.yaml"
