@@ -161,7 +161,7 @@ class Postgres:
         self._write_settings()
         with (self.base / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._programs / "postgres", "-D", self.data],
+                [str(self._programs / "postgres"), "-D", str(self.data)],
                 cwd=self.base,
                 env=ENVIRONMENT,
                 stdin=subprocess.DEVNULL,
@@ -169,7 +169,9 @@ class Postgres:
                 stderr=log,
                 # Ctrl-C at a terminal is for the tests; they stop the server themselves.
                 start_new_session=True,
-                **self._owner.identity(),  # type: ignore[arg-type]
+                user=self._owner.uid,
+                group=self._owner.gid,
+                extra_groups=self._owner.extra_groups,
             )
         deadline = time.monotonic() + _START_SECONDS
         while not self._ready():

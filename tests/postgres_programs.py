@@ -66,14 +66,15 @@ class Owner:
             capture_output=True,
             timeout=120,
             check=False,
-            **self.identity(),
+            user=self.uid,
+            group=self.gid,
+            extra_groups=self.extra_groups,
         )
 
-    def identity(self) -> dict[str, object]:
-        """Arguments of subprocess that make the child this user."""
-        if self.uid is None:
-            return {}
-        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+    @property
+    def extra_groups(self) -> list[int] | None:
+        """An argument of subprocess, beside `uid` and `gid`: another user has none of our groups."""
+        return None if self.uid is None else []
 
     def give(self, path: Path) -> None:
         """Make the directory `path` (empty so far) this user's."""

@@ -28,7 +28,7 @@ print(seen)
 """
 
 
-def test_what_is_gone_is_shown_no_more():
+def test_what_is_gone_is_shown_no_more() -> None:
     metrics = Metrics()
     metrics.cluster_up.labels("a").set(1)
     metrics.cluster_up.labels("b").set(1)
@@ -38,7 +38,7 @@ def test_what_is_gone_is_shown_no_more():
     assert value("kubewitness_cluster_up", {"cluster": "b"}) == 1
 
 
-def test_between_processes_it_is_no_number_until_it_is_back(tmp_path: Path):
+def test_between_processes_it_is_no_number_until_it_is_back(tmp_path: Path) -> None:
     said = subprocess.run(
         [sys.executable, "-W", "error", "-c", SHARED, str(tmp_path)],
         env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
@@ -65,7 +65,7 @@ def said(call: ast.Call) -> set[str]:
     )
 
 
-def test_every_reason_of_a_refusal_is_there_from_the_start():
+def test_every_reason_of_a_refusal_is_there_from_the_start() -> None:
     found: set[str] = set()
     for path in modules():
         if path.is_relative_to(ROOT / "proxy" / "gateway") or path.stem == "dispatch":

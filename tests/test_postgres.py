@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests import postgres as rig
-from tests.postgres import Database, Postgres, PostgresError
-from tests.postgres_programs import Owner, installations, reachable
+from tests.postgres import Database, Postgres
+from tests.postgres_programs import Owner, PostgresError, installations, reachable
 
 
 def test_the_wheel_brings_two_versions() -> None:

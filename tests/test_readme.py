@@ -9,22 +9,22 @@ from proxy.cli.settings_table import rows
 from tests.write_tables import README, ROOT, metrics, readme_text
 
 
-def test_the_tables_are_those_of_the_code():
+def test_the_tables_are_those_of_the_code() -> None:
     assert README.read_text() == readme_text(), "run `make docs`"
 
 
 @pytest.mark.parametrize("marker", ["settings", "metrics"])
-def test_the_tables_have_their_place(marker):
+def test_the_tables_have_their_place(marker: str) -> None:
     assert f"<!-- {marker} -->" in README.read_text()
     assert f"<!-- /{marker} -->" in README.read_text()
 
 
-def test_every_setting_is_documented():
+def test_every_setting_is_documented() -> None:
     text = README.read_text()
     assert [row.name for row in rows() if f"| `{row.name}` |" not in text] == []
 
 
-def test_every_metric_is_documented():
+def test_every_metric_is_documented() -> None:
     text = README.read_text()
     names = [name for name, *_ in metrics()]
     assert len(names) > 15
@@ -39,7 +39,7 @@ def commands() -> list[str]:
 
 
 @pytest.mark.parametrize("line", commands())
-def test_every_command_it_shows_exists(line, capsys):
+def test_every_command_it_shows_exists(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = line.split()[1:]
     nouns = []
     for word in words:
@@ -55,7 +55,7 @@ def test_every_command_it_shows_exists(line, capsys):
         assert flag in said, f"{flag} of: {line}"
 
 
-def test_every_make_target_it_shows_exists():
+def test_every_make_target_it_shows_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"`?make ([a-z0-9]+)", README.read_text()))
     assert targets

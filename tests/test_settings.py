@@ -1,5 +1,7 @@
 """Settings: what is refused, and that a refusal repeats no secret."""
 
+from pathlib import Path
+
 import pytest
 
 from proxy.errors import SettingsError
@@ -16,7 +18,7 @@ from proxy.settings import database_place, load, require_database_url
         "u@db",
     ],
 )
-def test_a_database_s_url_as_libpq_reads_it(rest):
+def test_a_database_s_url_as_libpq_reads_it(rest: str) -> None:
     require_database_url(f"postgresql://{rest}")
 
 
@@ -28,7 +30,7 @@ def test_a_database_s_url_as_libpq_reads_it(rest):
         *("u:se?c=ret@db/audit", "u:secret@[db/audit"),
     ],
 )
-def test_a_password_pasted_in_as_it_is_is_refused_and_not_repeated(rest):
+def test_a_password_pasted_in_as_it_is_is_refused_and_not_repeated(rest: str) -> None:
     with pytest.raises(SettingsError, match="can be read") as refused:
         require_database_url(f"postgresql://{rest}")
     assert "cret" not in str(refused.value)
@@ -46,11 +48,11 @@ URL = "postgresql://serve:hunter2@db/audit"
         ("/audit", "its local socket"),
     ],
 )
-def test_where_a_database_is_in_words(rest, place):
+def test_where_a_database_is_in_words(rest: str, place: str) -> None:
     assert database_place(f"postgresql://{rest}") == place
 
 
-def test_the_database_s_url_out_of_a_file(tmp_path):
+def test_the_database_s_url_out_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "dsn"
     file.write_text(f"{URL}\n")
     settings = load({"data_dir": str(tmp_path), "database_file": str(file)})
@@ -66,7 +68,9 @@ def test_the_database_s_url_out_of_a_file(tmp_path):
         (b"postgresql://a:hun/ter2@db/audit", "can be read"),
     ],
 )
-def test_a_file_without_a_url_is_refused_and_not_repeated(tmp_path, content, said):
+def test_a_file_without_a_url_is_refused_and_not_repeated(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
     file = tmp_path / "dsn"
     if content is not None:
         file.write_bytes(content)
@@ -75,7 +79,7 @@ def test_a_file_without_a_url_is_refused_and_not_repeated(tmp_path, content, sai
     assert "ter2" not in str(refused.value)
 
 
-def test_a_url_and_a_file_with_one_are_too_many(tmp_path):
+def test_a_url_and_a_file_with_one_are_too_many(tmp_path: Path) -> None:
     (tmp_path / "dsn").write_text(URL)
     given = {"data_dir": str(tmp_path), "database": URL, "database_file": str(tmp_path / "dsn")}
     with pytest.raises(SettingsError, match="both set"):

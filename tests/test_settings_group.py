@@ -17,4 +17,4 @@ def test_nothing_unknown_is_taken() -> None:
 
 def test_nothing_changes_afterwards() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        Some().number = 2  # type: ignore[misc]
+        Some().number = 2

@@ -6,17 +6,20 @@ import pytest
 from proxy.clock import ManualClock
 from proxy.errors import ConflictError, InvalidInputError, NotFoundError
 from proxy.state.access import UserKind
+from proxy.state.api_tokens import Tokens
 from proxy.state.repository import StateStore
 from tests.state.people import fill, token
 
 
 @pytest.fixture
-async def tokens(registry: StateStore):  # type: ignore[no-untyped-def]
+async def tokens(registry: StateStore) -> Tokens:
     await fill(registry)
     return registry.tokens
 
 
-async def test_what_is_recorded_is_found(tokens, registry, clock: ManualClock) -> None:
+async def test_what_is_recorded_is_found(
+    tokens: Tokens, registry: StateStore, clock: ManualClock
+) -> None:
     before = await registry.snapshot()
     made = await tokens.add(token("t1", clock.now()))
     assert made == msgspec.structs.replace(token("t1", clock.now()), changed=made.changed)
@@ -26,7 +29,7 @@ async def test_what_is_recorded_is_found(tokens, registry, clock: ManualClock) -
     assert after == await registry.snapshot()
 
 
-async def test_not_twice_and_not_for_nobody(tokens, clock: ManualClock) -> None:
+async def test_not_twice_and_not_for_nobody(tokens: Tokens, clock: ManualClock) -> None:
     await tokens.add(token("t1", clock.now()))
     with pytest.raises(ConflictError, match="t1 is recorded already"):
         await tokens.add(token("t1", clock.now()))
@@ -36,7 +39,7 @@ async def test_not_twice_and_not_for_nobody(tokens, clock: ManualClock) -> None:
         await tokens.add(token("t2", clock.now(), life=0))
 
 
-async def test_revoked_once(tokens, registry, clock: ManualClock) -> None:
+async def test_revoked_once(tokens: Tokens, registry: StateStore, clock: ManualClock) -> None:
     await tokens.add(token("t1", clock.now()))
     before = await registry.snapshot()
     ended = await tokens.revoke("t1", by="bob", reason="leaked")
@@ -53,7 +56,9 @@ async def test_revoked_once(tokens, registry, clock: ManualClock) -> None:
         await tokens.revoke("x", by="ann", reason="")
 
 
-async def test_a_list_is_narrowed_and_goes_on(tokens, registry, clock: ManualClock) -> None:
+async def test_a_list_is_narrowed_and_goes_on(
+    tokens: Tokens, registry: StateStore, clock: ManualClock
+) -> None:
     await registry.people.add_user("ci", kind=UserKind.SERVICE, by="ann")
     made = []
     for number, user in enumerate(["rob", "ci", "rob"]):

@@ -39,7 +39,7 @@ async def test_not_what_or_where_there_is_nothing(registry: StateStore, clock: M
         ({"subject_kind": SubjectKind.GROUP}, NotFoundError, "no group 'rob'"),
     ):
         with pytest.raises(error, match=says):
-            await give(registry, **wrong)  # type: ignore[arg-type]
+            await give(registry, **wrong)
 
 
 async def test_revoked_once(registry: StateStore, clock: ManualClock) -> None:

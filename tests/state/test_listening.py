@@ -76,7 +76,14 @@ async def listeners(database: Database, count: int) -> None:
     [(SLOW_POLL, False), (None, True), (None, False)],
     ids=["by-notify-alone", "listener-cut", "both"],
 )
-async def test_within_a_second(here, elsewhere, proxy, state_database, interval, cut):
+async def test_within_a_second(
+    here: StateStore,
+    elsewhere: StateStore,
+    proxy: FaultProxy,
+    state_database: Database,
+    interval: float | None,
+    cut: bool,
+) -> None:
     watcher = SnapshotWatcher(here, clock=SystemClock(), interval=interval)
     await watcher.start()
     seen = Seen(watcher)
@@ -91,7 +98,9 @@ async def test_within_a_second(here, elsewhere, proxy, state_database, interval,
         await watcher.close()
 
 
-async def test_with_a_listener_that_hears_nothing(here, elsewhere, proxy):
+async def test_with_a_listener_that_hears_nothing(
+    here: StateStore, elsewhere: StateStore, proxy: FaultProxy
+) -> None:
     """The listening connection is silent and nobody has noticed yet: looking is the net."""
     watcher = SnapshotWatcher(here, clock=SystemClock())
     assert watcher._listening is not None
@@ -106,7 +115,9 @@ async def test_with_a_listener_that_hears_nothing(here, elsewhere, proxy):
         await watcher.close()
 
 
-async def test_after_a_restart_of_the_server(here, elsewhere, state_database):
+async def test_after_a_restart_of_the_server(
+    here: StateStore, elsewhere: StateStore, state_database: Database
+) -> None:
     watcher = SnapshotWatcher(here, clock=SystemClock(), interval=SLOW_POLL)
     await watcher.start()
     seen = Seen(watcher)
@@ -122,8 +133,8 @@ async def test_after_a_restart_of_the_server(here, elsewhere, state_database):
 
 
 async def test_what_was_committed_while_nobody_could_listen_is_seen_on_return(
-    here, elsewhere, proxy, state_database
-):
+    here: StateStore, elsewhere: StateStore, proxy: FaultProxy, state_database: Database
+) -> None:
     watcher = SnapshotWatcher(here, clock=SystemClock(), interval=SLOW_POLL)
     await watcher.start()
     seen = Seen(watcher)
@@ -142,8 +153,8 @@ async def test_what_was_committed_while_nobody_could_listen_is_seen_on_return(
 
 
 async def test_a_listening_connection_gone_silent_is_given_up(
-    here, elsewhere, proxy, state_database
-):
+    here: StateStore, elsewhere: StateStore, proxy: FaultProxy, state_database: Database
+) -> None:
     watcher = SnapshotWatcher(here, clock=SystemClock(), interval=SLOW_POLL)
     await watcher.start()
     try:

@@ -83,10 +83,15 @@ async def upgrading(url: str, revision: str) -> AsyncIterator[AsyncConnection]:
 
 
 def issued(
-    serial: str, user: str, now: float, usage: Usage = Usage.ADMIN, **more: float
+    serial: str,
+    user: str,
+    now: float,
+    usage: Usage = Usage.ADMIN,
+    *,
+    life: float = 600.0,
+    revoked_at: float | None = None,
 ) -> Credential:
-    life = more.pop("life", 600.0)
-    return Credential(serial, user, (), ("*",), usage, now, now + life, "f", "", **more)
+    return Credential(serial, user, (), ("*",), usage, now, now + life, "f", "", revoked_at)
 
 
 async def test_who_administers_already_goes_on_and_nobody_else_starts(old: str) -> None:

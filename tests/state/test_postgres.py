@@ -10,7 +10,8 @@ from proxy.errors import SettingsError
 from proxy.state.database import connect, migrate
 from proxy.state.repository import StateStore
 from proxy.state.sealing import SecretBox
-from tests.postgres import Database, PostgresError
+from tests.postgres import Database
+from tests.postgres_programs import PostgresError
 from tests.state.conftest import LOGIN, PASSWORD, upgrade
 from tests.write_tables import README
 
@@ -20,12 +21,14 @@ async def open_and_close(url: str, box: SecretBox | None = None) -> None:
     await store.close()
 
 
-async def test_a_database_that_was_never_upgraded_is_refused(database: Database, state_database):
+async def test_a_database_that_was_never_upgraded_is_refused(
+    database: Database, state_database: Database
+) -> None:
     with pytest.raises(SettingsError, match=r"no tables of kubewitness.*db upgrade"):
         await open_and_close(database.login(LOGIN, PASSWORD))
 
 
-async def test_a_login_without_the_role_is_refused(state_database: Database):
+async def test_a_login_without_the_role_is_refused(state_database: Database) -> None:
     state_database.exec("DROP ROLE IF EXISTS stranger; CREATE ROLE stranger LOGIN PASSWORD 'pw'")
     try:
         with pytest.raises(
@@ -39,7 +42,9 @@ async def test_a_login_without_the_role_is_refused(state_database: Database):
 @pytest.mark.parametrize(
     ("found", "hint"), [("0001", "db upgrade"), ("9999", "version of kubewitness that upgraded it")]
 )
-async def test_a_schema_of_another_version_is_refused(postgres_url, state_database, found, hint):
+async def test_a_schema_of_another_version_is_refused(
+    postgres_url: str, state_database: Database, found: str, hint: str
+) -> None:
     before = state_database.exec("SELECT version_num FROM kubewitness.state_revision")
     state_database.exec(f"UPDATE kubewitness.state_revision SET version_num = '{found}'")
     try:
@@ -49,13 +54,13 @@ async def test_a_schema_of_another_version_is_refused(postgres_url, state_databa
         state_database.exec(f"UPDATE kubewitness.state_revision SET version_num = '{before}'")
 
 
-async def test_a_wrong_password_is_told_and_not_shown(state_database: Database):
+async def test_a_wrong_password_is_told_and_not_shown(state_database: Database) -> None:
     with pytest.raises(SettingsError, match="password authentication failed") as caught:
         await open_and_close(state_database.login(LOGIN, "not-this-one"))
     assert "not-this-one" not in str(caught.value)
 
 
-async def test_upgrading_again_or_at_once_changes_nothing(database: Database):
+async def test_upgrading_again_or_at_once_changes_nothing(database: Database) -> None:
     engines = [connect(database.url, admin=True) for _ in range(4)]
     try:
         made = await asyncio.gather(*(migrate(engine) for engine in engines))
@@ -66,7 +71,7 @@ async def test_upgrading_again_or_at_once_changes_nothing(database: Database):
     assert database.exec("SELECT version FROM kubewitness.meta") == "1"
 
 
-async def test_an_administrator_need_not_be_superuser(database: Database):
+async def test_an_administrator_need_not_be_superuser(database: Database) -> None:
     database.exec(
         f"""
         CREATE ROLE helper LOGIN CREATEROLE PASSWORD 'pw';
@@ -104,12 +109,14 @@ ATTACKS = [
 
 
 @pytest.mark.parametrize("sql", ATTACKS)
-def test_the_login_may_not(state_database: Database, sql: str):
+def test_the_login_may_not(state_database: Database, sql: str) -> None:
     with pytest.raises(PostgresError, match=r"permission denied|must be owner"):
         state_database.server.exec(sql, database=state_database.name, user=LOGIN, password=PASSWORD)
 
 
-async def test_another_key_is_refused_before_anything_is_mixed(postgres_url, state_database):
+async def test_another_key_is_refused_before_anything_is_mixed(
+    postgres_url: str, state_database: Database
+) -> None:
     await open_and_close(postgres_url, SecretBox(bytes(32), "first.key"))
     other = SecretBox(bytes(31) + b"x", "second.key")
     with pytest.raises(SettingsError, match=r"sealed with key .* and second\.key holds key"):
@@ -117,7 +124,9 @@ async def test_another_key_is_refused_before_anything_is_mixed(postgres_url, sta
     await open_and_close(postgres_url, SecretBox(bytes(32), "first.key"))
 
 
-async def test_a_key_is_known_by_what_it_sealed_too(postgres_url, state_database):
+async def test_a_key_is_known_by_what_it_sealed_too(
+    postgres_url: str, state_database: Database
+) -> None:
     store = await StateStore.open(postgres_url, SecretBox(bytes(32)), clock=ManualClock())
     await store.add_cluster("prod", server="https://s", kubeconfig=b"k")
     await store.close()
@@ -126,7 +135,9 @@ async def test_a_key_is_known_by_what_it_sealed_too(postgres_url, state_database
         await open_and_close(postgres_url, SecretBox(bytes(31) + b"x"))
 
 
-async def test_a_lost_key_is_replaced_as_the_readme_says(postgres_url, state_database):
+async def test_a_lost_key_is_replaced_as_the_readme_says(
+    postgres_url: str, state_database: Database
+) -> None:
     store = await StateStore.open(postgres_url, SecretBox(bytes(32)), clock=ManualClock())
     await store.add_cluster("prod", server="https://s", kubeconfig=b"k")
     before = await store.version()
@@ -145,7 +156,7 @@ async def test_a_lost_key_is_replaced_as_the_readme_says(postgres_url, state_dat
     await store.close()
 
 
-async def test_two_first_starts_with_two_keys_let_one_in(postgres_url):
+async def test_two_first_starts_with_two_keys_let_one_in(postgres_url: str) -> None:
     boxes = [SecretBox(bytes(31) + bytes([number])) for number in range(4)]
     found = await asyncio.gather(
         *(open_and_close(postgres_url, box) for box in boxes), return_exceptions=True
@@ -153,7 +164,7 @@ async def test_two_first_starts_with_two_keys_let_one_in(postgres_url):
     assert sorted(type(item).__name__ for item in found) == ["NoneType", *3 * ["SettingsError"]]
 
 
-def test_the_fixture_upgrades_as_the_command_does(database: Database):
+def test_the_fixture_upgrades_as_the_command_does(database: Database) -> None:
     upgrade(database)
     assert database.exec(
         "SELECT nspowner::regrole FROM pg_namespace WHERE nspname='kubewitness'"

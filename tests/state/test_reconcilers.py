@@ -4,6 +4,7 @@ import pytest
 
 from proxy.clock import ManualClock
 from proxy.errors import NotFoundError
+from proxy.state.reconcilers import ReconcilerRecord
 from proxy.state.repository import StateStore
 from proxy.state.sealing import SealError, SecretBox
 
@@ -14,7 +15,9 @@ async def opened(url: str) -> StateStore:
     return store
 
 
-async def put(store: StateStore, *, enforce: bool = False, secret: bytes = b"second account"):
+async def put(
+    store: StateStore, *, enforce: bool = False, secret: bytes = b"second account"
+) -> ReconcilerRecord:
     return await store.reconcilers.put(
         "prod", server="https://one", kubeconfig=secret, enforce=enforce, by="alice"
     )

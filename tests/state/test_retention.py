@@ -25,7 +25,7 @@ def clock() -> ManualClock:
     return ManualClock(1_800_000_000.0)
 
 
-async def test_it_takes_two_different_people(retentions, clock):
+async def test_it_takes_two_different_people(retentions: Retentions, clock: ManualClock) -> None:
     made = await retentions.propose(400, by="ann", reason="policy")
     assert made.before == (1_800_000_000 // DAY - 400) * DAY * MICROS
     assert not made.approved
@@ -44,20 +44,22 @@ async def test_it_takes_two_different_people(retentions, clock):
     ("days", "reason", "says"),
     [(89, "policy", "90 days at least"), (-1, "policy", "90 days"), (400, " ", "Say why")],
 )
-async def test_what_cannot_be_proposed(retentions, days, reason, says):
+async def test_what_cannot_be_proposed(
+    retentions: Retentions, days: int, reason: str, says: str
+) -> None:
     with pytest.raises(InvalidInputError, match=says):
         await retentions.propose(days, by="ann", reason=reason)
     assert await retentions.list() == ()
 
 
-async def test_unknown_ones_are_named(retentions):
+async def test_unknown_ones_are_named(retentions: Retentions) -> None:
     with pytest.raises(NotFoundError, match="no retention 'x'"):
         await retentions.approve("x", by="ann")
     with pytest.raises(NotFoundError, match="no legal hold 'x'"):
         await retentions.release_hold("x", by="ann", reason="over")
 
 
-async def test_a_hold_is_released_by_somebody_else(retentions):
+async def test_a_hold_is_released_by_somebody_else(retentions: Retentions) -> None:
     hold = await retentions.place_hold(since=10, until=20, by="ann", reason="case 7")
     with pytest.raises(DeniedError, match="somebody else"):
         await retentions.release_hold(hold.id, by="ann", reason="over")
@@ -71,7 +73,9 @@ async def test_a_hold_is_released_by_somebody_else(retentions):
 @pytest.mark.parametrize(
     ("since", "until", "reason", "says"), [(5, 5, "x", "ends before"), (None, None, "", "Say why")]
 )
-async def test_what_is_no_hold(retentions, since, until, reason, says):
+async def test_what_is_no_hold(
+    retentions: Retentions, since: int | None, until: int | None, reason: str, says: str
+) -> None:
     with pytest.raises(InvalidInputError, match=says):
         await retentions.place_hold(since=since, until=until, by="ann", reason=reason)
 
@@ -90,6 +94,8 @@ async def test_what_is_no_hold(retentions, since, until, reason, says):
         (None, None, "bob", False),
     ],
 )
-def test_a_hold_covers_what_it_touches(since, until, released, covers):
+def test_a_hold_covers_what_it_touches(
+    since: int | None, until: int | None, released: str, covers: bool
+) -> None:
     hold = LegalHold("h", since, until, "case", "ann", 0.0, released)
     assert bool(holds_over([hold], 10, 20)) is covers

@@ -7,7 +7,7 @@ from tests.postgres import Postgres
 
 
 @pytest.mark.parametrize("role", Role)
-def test_a_role_is_made_once_and_has_no_attribute(postgres: Postgres, role: Role):
+def test_a_role_is_made_once_and_has_no_attribute(postgres: Postgres, role: Role) -> None:
     for _ in range(2):
         postgres.exec(role.creation)
     attributes = (

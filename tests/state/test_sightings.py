@@ -91,7 +91,9 @@ async def test_nothing_to_do_is_nothing_done(url: str) -> None:
     store = await opened(url, ManualClock())
     await store.sightings.add([])
     await store.sightings.forget([])
-    assert await store.sightings.latest(0.0, 10) == ([], pytest.approx(await _now(store), abs=60))
+    seen, at = await store.sightings.latest(0.0, 10)
+    assert seen == []
+    assert at == pytest.approx(await _now(store), abs=60)
     await store.close()
 
 

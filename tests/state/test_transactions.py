@@ -67,21 +67,25 @@ async def fails_soon(call: Awaitable[object]) -> None:
     assert time.monotonic() - begin < PATIENCE
 
 
-async def test_every_method_gives_up_on_a_server_that_is_silent(proxy, store):
+async def test_every_method_gives_up_on_a_server_that_is_silent(
+    proxy: FaultProxy, store: StateStore
+) -> None:
     await proxy.set_mode(Mode.BLACKHOLE)
     await asyncio.gather(*(fails_soon(method(store)) for method in METHODS.values()))
     await proxy.set_mode(Mode.PASS)
     assert await store.version() == 3
 
 
-async def test_new_connections_give_up_too(proxy, store):
+async def test_new_connections_give_up_too(proxy: FaultProxy, store: StateStore) -> None:
     proxy.cut()
     await proxy.set_mode(Mode.BLACKHOLE)
     await fails_soon(store.version())
 
 
 @pytest.mark.parametrize("name", METHODS)
-async def test_a_refused_connection_fails_at_once(proxy, store, name):
+async def test_a_refused_connection_fails_at_once(
+    proxy: FaultProxy, store: StateStore, name: str
+) -> None:
     await proxy.set_mode(Mode.REFUSE)
     proxy.cut()
     begin = time.monotonic()
@@ -92,13 +96,17 @@ async def test_a_refused_connection_fails_at_once(proxy, store, name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-async def test_connections_that_died_while_idle_are_replaced_unnoticed(proxy, store, name):
+async def test_connections_that_died_while_idle_are_replaced_unnoticed(
+    proxy: FaultProxy, store: StateStore, name: str
+) -> None:
     await store.version()
     proxy.cut()
     await METHODS[name](store)
 
 
-async def test_a_restarted_server_is_found_again(store, state_database):
+async def test_a_restarted_server_is_found_again(
+    store: StateStore, state_database: Database
+) -> None:
     await asyncio.to_thread(state_database.server.restart, "immediate")
     assert await store.version() == 3
 
@@ -106,7 +114,9 @@ async def test_a_restarted_server_is_found_again(store, state_database):
 @pytest.mark.parametrize(
     ("cut", "made"), [(Cut.BEFORE, False), (Cut.AFTER, True), (Cut.MIDWAY, True)]
 )
-async def test_a_cut_at_the_commit_says_that_it_is_not_known(proxy, store, cut, made):
+async def test_a_cut_at_the_commit_says_that_it_is_not_known(
+    proxy: FaultProxy, store: StateStore, cut: Cut, made: bool
+) -> None:
     proxy.at_commits(lambda _: cut)
     with pytest.raises(UnavailableError, match=r"while it committed.*See whether"):
         await store.revoke(serial="a1")
@@ -116,7 +126,7 @@ async def test_a_cut_at_the_commit_says_that_it_is_not_known(proxy, store, cut, 
     assert await store.version() == (4 if made else 3)
 
 
-async def test_a_version_is_of_the_moment_of_what_is_read(store):
+async def test_a_version_is_of_the_moment_of_what_is_read(store: StateStore) -> None:
     """What a reader sees of other tables is as old as the version it saw."""
     async with store._reading() as (connection, version):
         await store.remove_cluster("prod")
@@ -138,7 +148,9 @@ def write_many(url: str, name: str, writers: int, changes: int) -> None:
     asyncio.run(run())
 
 
-def test_writers_of_two_processes_count_every_change_once(postgres_url, state_database):
+def test_writers_of_two_processes_count_every_change_once(
+    postgres_url: str, state_database: Database
+) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [
         context.Process(target=write_many, args=(postgres_url, name, 4, 20)) for name in "ab"
