@@ -31,7 +31,7 @@ from tests.authz.people import (
 )
 
 ROB = Caller("rob", ())
-SHOP = {"shop": (Place("prod"), Place("test", ("db", "web")))}
+SHOP: dict[str, tuple[Place, ...]] = {"shop": (Place("prod"), Place("test", ("db", "web")))}
 
 
 def state(*grants: Grant, roles: tuple[Role, ...] = ()) -> Access:
@@ -131,7 +131,7 @@ OPS = role("ops", groups=("ops",))
 NO_SECRETS = role("no-secrets", denies=(rule("*", "secrets"),))
 USERS = role("users", permissions=frozenset({Permission.MANAGE_USERS, Permission.MANAGE_GRANTS}))
 CUSTOM = (SECRETS, PODS, MIXED, OPS, NO_SECRETS, USERS)
-ROLES = BUILT_IN | {item.name: item for item in CUSTOM}
+ROLES = {**BUILT_IN, **{item.name: item for item in CUSTOM}}
 
 MAY = {
     "all by an admin": ("admin", ORGANIZATION, "admin", ORGANIZATION),

@@ -157,8 +157,8 @@ async def search(
             page = await index.search(given, limit=LIMIT, cursor=cursor)
             some.append((time.perf_counter() - began) * 1000)
             spent.append((time.process_time() - cpu) * 1000)
+            found = found or len(page.rows)
         times.append(some)
-        found = found or len(page.rows)
     with listening(index) as asked:
         await index.search(given, limit=LIMIT)
     result = Searched(title, found, times[0], times[1], statistics.median(spent))

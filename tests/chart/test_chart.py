@@ -119,7 +119,7 @@ class TestPods:
             for container in containers(spec):
                 images.add(container["image"])
                 assert {"requests", "limits"} <= set(container["resources"])
-        image = one(list(images))
+        (image,) = images
         assert image.endswith((f":{__version__}", "@" + EVERYTHING["image"]["digest"]))
 
     @pytest.mark.parametrize("name", MATRIX)

@@ -39,6 +39,7 @@ WORLD = World.of(
 def chains(*policies: Manifest, world: World = WORLD) -> dict[str, list[str]]:
     """The lines of each chain by its name."""
     found: dict[str, list[str]] = {}
+    lines: list[str] = []
     for line in ruleset(policies, world).splitlines():
         words = line.split()
         if words[:1] == ["chain"]:

@@ -50,16 +50,18 @@ async def work(directory: Path, data_dir: Path, sandbox: Sandbox) -> None:
         (*issue, "--ttl", "1h", "-o", str(kubeconfig), *here),
     ):
         assert await asyncio.to_thread(run, list(command)) == 0
-    for command in (("get", "pods", "-A"), ("get", "--raw", "/../x"), ("get", "namespaces")):
+    for words in (("get", "pods", "-A"), ("get", "--raw", "/../x"), ("get", "namespaces")):
         process = await asyncio.create_subprocess_exec(
-            *(KUBECTL, "--kubeconfig", kubeconfig, *command),
+            *(KUBECTL, "--kubeconfig", str(kubeconfig), *words),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
         await asyncio.wait_for(process.wait(), 30)
 
 
-async def test_every_query_is_answered_by_a_running_proxy(tmp_path, own_environment):
+async def test_every_query_is_answered_by_a_running_proxy(
+    tmp_path: Path, own_environment: None
+) -> None:
     sandbox = Sandbox(token="t")
     await sandbox.start()
     settings = initialised(tmp_path / "data")
@@ -94,13 +96,13 @@ def assert_rules_work(prometheus: Prometheus) -> None:
     assert broken == []
 
 
-def test_every_metric_of_the_product_is_on_it():
+def test_every_metric_of_the_product_is_on_it() -> None:
     shown = " ".join(query for _, query in queries())
     plain = {re.sub(r"_(total|info)$", "", name) for name, *_ in metrics()}
     assert [name for name in sorted(plain) if name not in shown] == []
 
 
-def test_every_panel_says_what_it_shows_and_has_a_place_of_its_own():
+def test_every_panel_says_what_it_shows_and_has_a_place_of_its_own() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in dashboard()["panels"]:
         place = panel["gridPos"]
@@ -119,7 +121,7 @@ def test_every_panel_says_what_it_shows_and_has_a_place_of_its_own():
     assert len(numbers) == len(set(numbers))
 
 
-def test_every_variable_a_query_uses_is_offered():
+def test_every_variable_a_query_uses_is_offered() -> None:
     offered = {variable["name"] for variable in dashboard()["templating"]["list"]}
     used = set(re.findall(r"\$(?!__)\{?([a-z]+)", DASHBOARD.read_text()))
     assert used == offered

@@ -31,7 +31,7 @@ def anchors(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)
-def test_links_lead_somewhere(path):
+def test_links_lead_somewhere(path: Path) -> None:
     for link in _LINK.findall(path.read_text()):
         if link.startswith("https://"):
             continue
@@ -61,7 +61,7 @@ SHOWN = sorted(set(commands()))
 
 
 @pytest.mark.parametrize("line", SHOWN)
-def test_every_command_it_shows_exists(line, capsys):
+def test_every_command_it_shows_exists(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     nouns = []
     for word in line.split()[1:]:
         if word.startswith("-") or not re.fullmatch(r"[a-z-]+", word):
@@ -75,14 +75,14 @@ def test_every_command_it_shows_exists(line, capsys):
     assert [flag for flag in re.findall(r" (--[a-z-]+)", line) if flag not in said] == []
 
 
-def test_enough_is_looked_at():
+def test_enough_is_looked_at() -> None:
     assert len(SHOWN) > 40
     assert {path.stem for path in WRITTEN} >= {
         *("install-kubernetes", "install-vm", "install-laptop", "connect-a-cluster", "day-two"),
     }
 
 
-def test_every_make_target_it_shows_exists():
+def test_every_make_target_it_shows_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
     shown = {
         target
@@ -93,7 +93,7 @@ def test_every_make_target_it_shows_exists():
     assert [target for target in shown if f"\n{target}:" not in makefile] == []
 
 
-def test_every_page_is_reached_from_the_first():
+def test_every_page_is_reached_from_the_first() -> None:
     listed = set(_LINK.findall((DOCS / "README.md").read_text()))
     assert [name(path) for path in PAGES if path.relative_to(DOCS).as_posix() not in listed] == [
         "docs/README.md"

@@ -28,7 +28,7 @@ def ours() -> dict[str, dict[str, Any]]:
 
 
 class TestImage:
-    def test_the_base_is_an_official_slim_python_by_digest(self):
+    def test_the_base_is_an_official_slim_python_by_digest(self) -> None:
         base = re.search(r"^ARG BASE=(.*)$", DOCKERFILE, re.MULTILINE)
         assert base is not None
         assert re.fullmatch(r"python:3\.\d+-slim[a-z-]*@sha256:[0-9a-f]{64}", base[1])
@@ -37,12 +37,12 @@ class TestImage:
             "${BASE}",
         ]
 
-    def test_it_is_not_root_and_stays_so(self):
+    def test_it_is_not_root_and_stays_so(self) -> None:
         last = DOCKERFILE.split("\nFROM ")[-1]
         assert "\nUSER 65532:65532\n" in last
         assert "\nRUN " not in last
 
-    def test_everything_it_copies_is_there_and_let_through(self):
+    def test_everything_it_copies_is_there_and_let_through(self) -> None:
         ignored = (ROOT / ".dockerignore").read_text().splitlines()
         allowed = [line[1:] for line in ignored if line.startswith("!")]
         copied = re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE)
@@ -52,7 +52,7 @@ class TestImage:
         assert [name for name in allowed if not (ROOT / name).exists()] == []
 
     @pytest.mark.parametrize("name", ["requirements.txt", "deploy/requirements-build.txt"])
-    def test_what_it_installs_is_pinned_by_hash(self, name):
+    def test_what_it_installs_is_pinned_by_hash(self, name: str) -> None:
         text = (ROOT / name).read_text()
         packages = re.split(r"\n(?=\S)", text.strip())
         assert len(packages) >= 5
@@ -60,33 +60,33 @@ class TestImage:
 
 
 class TestCompose:
-    def test_it_has_the_proxy_a_database_and_what_watches_them(self):
+    def test_it_has_the_proxy_a_database_and_what_watches_them(self) -> None:
         assert set(services()) == {
             *("proxy", "init", "upgrade", "database", "prometheus", "grafana"),
         }
 
     @pytest.mark.parametrize("name", ["proxy", "init", "upgrade"])
-    def test_ours_have_no_rights(self, name):
+    def test_ours_have_no_rights(self, name: str) -> None:
         service = ours()[name]
         assert service["read_only"] is True
         assert service["user"] == "65532:65532"
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
 
-    def test_settings_are_settings(self):
+    def test_settings_are_settings(self) -> None:
         known = {row.variable for row in rows()} | {"KUBEWITNESS_ADMIN_DATABASE"}
         for service in ours().values():
             assert set(service["environment"]) <= known
 
     @pytest.mark.parametrize("name", ["proxy", "init", "upgrade"])
-    def test_commands_are_commands(self, name, capsys):
+    def test_commands_are_commands(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
         words = [word for word in ours()[name]["command"] if word != "kubewitness"]
         nouns = [word for word in words if not word.startswith("-")]
         assert run([*nouns, "--help"]) == 0
         said = capsys.readouterr().out
         assert [word for word in words if word.startswith("-") and word not in said] == []
 
-    def test_files_it_mounts_are_there(self):
+    def test_files_it_mounts_are_there(self) -> None:
         mounted = [
             volume.split(":")[0]
             for service in services().values()
@@ -96,15 +96,15 @@ class TestCompose:
         assert len(mounted) >= 6
         assert [name for name in mounted if not (DEPLOY / name).exists()] == []
 
-    def test_no_version_floats(self):
+    def test_no_version_floats(self) -> None:
         foreign = [item["image"] for item in services().values() if item["image"] != "kubewitness"]
         assert [name for name in foreign if not re.search(r":v?\d+\.\d+", name)] == []
 
-    def test_only_the_data_plane_is_open_to_others(self):
+    def test_only_the_data_plane_is_open_to_others(self) -> None:
         ports = [port for item in services().values() for port in item.get("ports", [])]
         assert [port for port in ports if not port.startswith("127.0.0.1:")] == ["8443:8443"]
 
-    def test_prometheus_accepts_its_configuration(self, tmp_path):
+    def test_prometheus_accepts_its_configuration(self, tmp_path: Path) -> None:
         text = (DEPLOY / "compose" / "prometheus.yml").read_text()
         target = services()["prometheus"]["volumes"][1]
         inside = target.split(":")[1]
@@ -115,7 +115,7 @@ class TestCompose:
 
 
 class TestUnit:
-    def test_little_is_open_to_it(self):
+    def test_little_is_open_to_it(self) -> None:
         done = subprocess.run(
             ["systemd-analyze", "security", "--offline=true", "--no-pager", UNIT],
             check=False,
@@ -127,7 +127,7 @@ class TestUnit:
         assert level is not None, done.stdout + done.stderr
         assert float(level[1]) <= EXPOSURE
 
-    def test_every_line_is_understood(self, tmp_path: Path):
+    def test_every_line_is_understood(self, tmp_path: Path) -> None:
         # The program is elsewhere on this machine.
         unit = tmp_path / UNIT.name
         unit.write_text(UNIT.read_text().replace("/opt/kubewitness/bin/kubewitness", "/bin/true"))
@@ -140,7 +140,7 @@ class TestUnit:
         )
         assert (done.returncode, done.stderr) == (0, "")
 
-    def test_it_waits_for_calls_to_end(self):
+    def test_it_waits_for_calls_to_end(self) -> None:
         drain = next(row.default for row in rows() if row.name == "drain_timeout")
         assert isinstance(drain, float)
         given = re.search(r"^TimeoutStopSec=(\d+)$", UNIT.read_text(), re.MULTILINE)

@@ -57,22 +57,22 @@ def files() -> Iterator[str]:
             yield path.relative_to(ROOT).as_posix()
 
 
-def test_two_wheels_are_the_same(wheel, tmp_path):
+def test_two_wheels_are_the_same(wheel: Path, tmp_path: Path) -> None:
     assert digest(build("wheel", ROOT, tmp_path)) == digest(wheel)
 
 
-def test_two_sdists_are_the_same(sdist, tmp_path):
+def test_two_sdists_are_the_same(sdist: Path, tmp_path: Path) -> None:
     assert digest(build("sdist", ROOT, tmp_path)) == digest(sdist)
 
 
-def test_the_sdist_makes_the_same_wheel(wheel, sdist, tmp_path):
+def test_the_sdist_makes_the_same_wheel(wheel: Path, sdist: Path, tmp_path: Path) -> None:
     with tarfile.open(sdist) as archive:
         archive.extractall(tmp_path, filter="data")
     (source,) = tmp_path.iterdir()
     assert digest(build("wheel", source, tmp_path / "dist")) == digest(wheel)
 
 
-def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel):
+def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     inside = {name for name in names if name.startswith("proxy/")}
@@ -123,14 +123,14 @@ def run(program: Path, *arguments: str, **environment: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_the_installed_command_is_its_own(installed):
+def test_the_installed_command_is_its_own(installed: Path) -> None:
     where = run(installed / "bin" / "python", "-c", "import proxy; print(proxy.__file__)")
     assert where.startswith(str(installed))
     assert run(installed / "bin" / "kubewitness", "--version") == f"kubewitness {__version__}\n"
     assert "kubeconfig" in run(installed / "bin" / "kubewitness", "--help")
 
 
-def test_the_installed_command_makes_a_data_directory(installed, tmp_path):
+def test_the_installed_command_makes_a_data_directory(installed: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     said = run(
         installed / "bin" / "kubewitness",
@@ -143,7 +143,9 @@ def test_the_installed_command_makes_a_data_directory(installed, tmp_path):
     assert {path.name for path in data.iterdir()} >= {"pki", "kubewitness.yaml", "state.db"}
 
 
-def test_the_bill_of_materials_names_everything_that_is_pinned(installed, tmp_path):
+def test_the_bill_of_materials_names_everything_that_is_pinned(
+    installed: Path, tmp_path: Path
+) -> None:
     status = tmp_path / "status"
     status.write_text(
         "Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nVersion: 2.36-9+deb12u13\n"
@@ -169,11 +171,11 @@ def test_the_bill_of_materials_names_everything_that_is_pinned(installed, tmp_pa
 
 
 @pytest.mark.parametrize("path", scripts(), ids=lambda path: path.suffix[1:])
-def test_completion_scripts_are_those_the_command_shows(path):
+def test_completion_scripts_are_those_the_command_shows(path: Path) -> None:
     assert path.read_text() == scripts()[path], "run `make docs`"
 
 
-def test_completion_works_in_bash(installed):
+def test_completion_works_in_bash(installed: Path) -> None:
     script = installed / "share" / "bash-completion" / "completions" / "kubewitness"
     completed = (
         f"source {script}; COMP_WORDS=(kubewitness audit se); COMP_CWORD=2; "

@@ -1,6 +1,7 @@
 """docs/reference is what the code says."""
 
 import ast
+from pathlib import Path
 
 import pytest
 
@@ -11,11 +12,11 @@ PAGES = documents()
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_a_page_is_what_the_code_says(path):
+def test_a_page_is_what_the_code_says(path: Path) -> None:
     assert path.read_text() == PAGES[path], "run `make docs`"
 
 
-def test_no_page_is_left_from_before():
+def test_no_page_is_left_from_before() -> None:
     (directory,) = {path.parent for path in PAGES}
     assert set(directory.glob("*.md")) == set(PAGES)
 
@@ -39,7 +40,7 @@ def own_actions() -> set[str]:
     return found
 
 
-def test_every_action_of_the_proxy_itself_is_described():
+def test_every_action_of_the_proxy_itself_is_described() -> None:
     # The name of this one stands in another module, and that of `_system` calls in their argument.
     assert own_actions() - set(OWN_ACTIONS) == set()
     assert len(own_actions()) >= 6

@@ -32,15 +32,15 @@ def anchor(title: str) -> str:
     return re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
 
 
-def test_prometheus_accepts_them():
+def test_prometheus_accepts_them() -> None:
     assert f"SUCCESS: {len(rules())} rules found" in promtool("check", "rules", RULES)
 
 
-def test_their_unit_tests_pass():
+def test_their_unit_tests_pass() -> None:
     assert "SUCCESS" in promtool("test", "rules", TESTS)
 
 
-def test_every_alert_is_seen_firing_and_silent():
+def test_every_alert_is_seen_firing_and_silent() -> None:
     fires: dict[str, set[bool]] = {}
     for test in yaml.safe_load(TESTS.read_text())["tests"]:
         for case in test["alert_rule_test"]:
@@ -48,7 +48,7 @@ def test_every_alert_is_seen_firing_and_silent():
     assert fires == {name: {True, False} for name in names()}
 
 
-def test_every_alert_has_a_runbook_and_every_runbook_an_alert():
+def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
     headings = re.findall(r"^## (.+)$", ALERTS.read_text(), re.MULTILINE)
     assert sorted(headings) == sorted(names())
     for rule in alerts():
@@ -57,7 +57,7 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert():
 
 
 @pytest.mark.parametrize("name", names())
-def test_a_runbook_says_what_it_means_how_to_look_and_what_to_do(name):
+def test_a_runbook_says_what_it_means_how_to_look_and_what_to_do(name: str) -> None:
     section = ALERTS.read_text().split(f"\n## {name}\n")[1].split("\n## ")[0]
     said = [part for part in ("What it means.", "How to look.", "What to do.") if part in section]
     assert len(said) == 3
@@ -65,7 +65,7 @@ def test_a_runbook_says_what_it_means_how_to_look_and_what_to_do(name):
     assert [word for word in severities if f"*{word}" not in section] == []
 
 
-def test_every_metric_a_rule_names_is_one_of_the_product():
+def test_every_metric_a_rule_names_is_one_of_the_product() -> None:
     known = {name for name, *_ in metrics()}
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     for rule in rules():

@@ -111,5 +111,5 @@ def _created(event: dict[str, Any]) -> str:
     """The name of the object that an outcome says was created. Bodies are not on record; the manager's name is."""
     if event["stage"] not in TERMINAL or event.get("responseStatus", {}).get("code") != 201:
         return ""
-    query = parse_qs(urlsplit(event["requestURI"]).query)
+    query: dict[str, list[str]] = parse_qs(urlsplit(event["requestURI"]).query)
     return query.get("fieldManager", [""])[0]

@@ -50,17 +50,17 @@ def run(root: Path, data: Path, *command: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_it_adds_little_to_its_base():
+def test_it_adds_little_to_its_base() -> None:
     assert image.size().over_base <= LARGEST
 
 
-def test_it_holds_what_it_is_made_of(root):
+def test_it_holds_what_it_is_made_of(root: Path) -> None:
     found = json.loads((root / "opt/kubewitness/sbom.cdx.json").read_text())
     names = {part["name"] for part in found["components"]}
     assert {"uvloop", "cryptography", "libc6"} <= names
 
 
-def test_nothing_in_it_can_be_written_to(root, data):
+def test_nothing_in_it_can_be_written_to(root: Path, data: Path) -> None:
     said = run(root, data, "python", "-c", _TRY)
     assert sorted(said.split()) == ["/tmp", "/var/lib/kubewitness"]
 
@@ -81,7 +81,7 @@ for directory, names, files in os.walk("/"):
 """
 
 
-def test_it_starts_at_once_and_ends_when_asked(root, data):
+def test_it_starts_at_once_and_ends_when_asked(root: Path, data: Path) -> None:
     assert "Initialised" in run(root, data, "kubewitness", "init", "--container")
     run(root, data, "kubewitness", "doctor", "--data-dir", "/var/lib/kubewitness")
     times = []

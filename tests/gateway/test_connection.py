@@ -17,14 +17,17 @@ class Wire(asyncio.Transport):
 
     def __init__(self) -> None:
         super().__init__()
-        self.reading = True
+        self._reading = True
         self.closed = False
 
     def pause_reading(self) -> None:
-        self.reading = False
+        self._reading = False
 
     def resume_reading(self) -> None:
-        self.reading = True
+        self._reading = True
+
+    def is_reading(self) -> bool:
+        return self._reading
 
     def is_closing(self) -> bool:
         return self.closed
@@ -83,14 +86,14 @@ async def test_a_body_and_a_full_pipeline_each_take_back_their_own_pause() -> No
     connection, wire = connect(serve)
     part = b"b" * (HIGH_WATER + 1)
     connection.data_received(GET * 9 + post(part, len(part) + 1))
-    assert not wire.reading
+    assert not wire.is_reading()
     await settle()
     # The pipeline is empty by now, and would read on; the body is still too large.
-    assert not wire.reading
+    assert not wire.is_reading()
     take.set()
     await settle()
     assert bodies == [part]
-    assert wire.reading
+    assert wire.is_reading()
     connection.connection_lost(None)
     await settle()
 
@@ -104,9 +107,9 @@ async def test_a_refused_body_that_came_whole_does_not_stop_the_next_request() -
     connection, wire = connect(serve)
     part = b"b" * (HIGH_WATER + 1)
     connection.data_received(post(part, len(part)))
-    assert not wire.reading
+    assert not wire.is_reading()
     await settle()
-    assert wire.reading
+    assert wire.is_reading()
     connection.data_received(GET)
     await settle()
     assert served == [b"POST", b"GET"]

@@ -2,6 +2,7 @@
 
 import ssl
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -67,19 +68,25 @@ def client_context(authorities: Authorities, tmp_path: Path | None = None) -> ss
     return context
 
 
-def test_a_client_with_a_certificate_is_verified(files, authorities, tmp_path):
+def test_a_client_with_a_certificate_is_verified(
+    files: ServerFiles, authorities: Authorities, tmp_path: Path
+) -> None:
     end = shake_hands(server_context(files), client_context(authorities, tmp_path))
     certificate = end.getpeercert()
     assert certificate is not None
     assert ((("commonName", "alice"),)) in certificate["subject"]
 
 
-def test_a_client_without_a_certificate_gets_in_to_be_told_so(files, authorities):
+def test_a_client_without_a_certificate_gets_in_to_be_told_so(
+    files: ServerFiles, authorities: Authorities
+) -> None:
     end = shake_hands(server_context(files), client_context(authorities))
     assert end.getpeercert(binary_form=True) is None
 
 
-def test_a_certificate_of_somebody_else_does_not_get_in(files, authorities, tmp_path):
+def test_a_certificate_of_somebody_else_does_not_get_in(
+    files: ServerFiles, authorities: Authorities, tmp_path: Path
+) -> None:
     (tmp_path / "other").mkdir()
     other = Authorities.open(tmp_path / "other" / "pki", clock=SystemClock())
     client = client_context(other, tmp_path / "other")
@@ -88,7 +95,7 @@ def test_a_certificate_of_somebody_else_does_not_get_in(files, authorities, tmp_
         shake_hands(server_context(files), client)
 
 
-def test_only_http_1_1_is_negotiated(files, authorities):
+def test_only_http_1_1_is_negotiated(files: ServerFiles, authorities: Authorities) -> None:
     client = client_context(authorities)
     client.set_alpn_protocols(["h2", "http/1.1"])
     assert shake_hands(server_context(files), client).selected_alpn_protocol() == "http/1.1"
@@ -103,7 +110,13 @@ def test_only_http_1_1_is_negotiated(files, authorities):
         ("1.3", ssl.TLSVersion.TLSv1_2, None),
     ],
 )
-def test_versions(files, authorities, least, offered, agreed):
+def test_versions(
+    files: ServerFiles,
+    authorities: Authorities,
+    least: Literal["1.2", "1.3"],
+    offered: ssl.TLSVersion,
+    agreed: str | None,
+) -> None:
     client = client_context(authorities)
     client.minimum_version = client.maximum_version = offered
     context = server_context(
@@ -116,14 +129,14 @@ def test_versions(files, authorities, least, offered, agreed):
         assert shake_hands(context, client).version() == agreed
 
 
-def test_nothing_happens_while_the_files_stay(files):
+def test_nothing_happens_while_the_files_stay(files: ServerFiles) -> None:
     tls = ServerTLS(files)
     before = tls.context()
     assert not tls.refresh()
     assert tls.context() is before
 
 
-def test_a_new_certificate_takes_effect(files, authorities):
+def test_a_new_certificate_takes_effect(files: ServerFiles, authorities: Authorities) -> None:
     tls = ServerTLS(files)
     first = shake_hands(tls.context(), client_context(authorities))
     assert first is not None
@@ -132,7 +145,9 @@ def test_a_new_certificate_takes_effect(files, authorities):
     shake_hands(tls.context(), client_context(authorities), name="other.example")
 
 
-def test_a_rotated_authority_is_trusted_beside_the_old_one(files, authorities, tmp_path):
+def test_a_rotated_authority_is_trusted_beside_the_old_one(
+    files: ServerFiles, authorities: Authorities, tmp_path: Path
+) -> None:
     tls = ServerTLS(files)
     old = client_context(authorities, tmp_path)
     rotated = authorities.rotate()
@@ -147,7 +162,9 @@ def test_a_rotated_authority_is_trusted_beside_the_old_one(files, authorities, t
 
 @pytest.mark.parametrize("broken", ["cert", "key"])
 @pytest.mark.parametrize("how", ["garbage", "missing"])
-def test_broken_files_keep_what_works(files, authorities, broken, how):
+def test_broken_files_keep_what_works(
+    files: ServerFiles, authorities: Authorities, broken: str, how: str
+) -> None:
     tls = ServerTLS(files)
     path: Path = getattr(files, broken)
     good = path.read_bytes()
@@ -161,7 +178,9 @@ def test_broken_files_keep_what_works(files, authorities, broken, how):
     assert tls.refresh(), "repaired files are used again"
 
 
-def test_a_key_of_another_certificate_keeps_what_works(files, authorities):
+def test_a_key_of_another_certificate_keeps_what_works(
+    files: ServerFiles, authorities: Authorities
+) -> None:
     tls = ServerTLS(files)
     files.key.write_bytes(key_pem(new_key()))
     assert not tls.refresh()
@@ -169,14 +188,14 @@ def test_a_key_of_another_certificate_keeps_what_works(files, authorities):
 
 
 @pytest.mark.parametrize("broken", ["cert", "key"])
-def test_broken_files_stop_a_start_and_are_named(files, broken):
+def test_broken_files_stop_a_start_and_are_named(files: ServerFiles, broken: str) -> None:
     path: Path = getattr(files, broken)
     path.write_text("nonsense")
     with pytest.raises(SettingsError, match=r"server certificate .*server\.crt with key"):
         ServerTLS(files)
 
 
-def test_an_empty_trust_stops_a_start(files):
+def test_an_empty_trust_stops_a_start(files: ServerFiles) -> None:
     empty = ServerFiles(files.cert, files.key, lambda: b"", files.trust_files)
     with pytest.raises(SettingsError, match="certificate authorities"):
         ServerTLS(empty)

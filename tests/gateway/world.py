@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -240,10 +241,7 @@ class World:
 
     def revoke(self, user: str) -> None:
         serial = identify(self.clients[user].der).serial
-        old = self.credentials[serial]
-        self.credentials[serial] = Credential(
-            *[getattr(old, name) for name in old.__struct_fields__[:-2]], revoked_at=1.0
-        )
+        self.credentials[serial] = msgspec.structs.replace(self.credentials[serial], revoked_at=1.0)
         self.plane.state_changed()
 
     def client_context(self, pair: Pair | None) -> ssl.SSLContext:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -77,7 +78,9 @@ BAD_VALUES = ["", " admin", "admin ", "\tadmin", "a\r\nX: y", "a\nb", "a\x00b", 
     ],
     ids=["user", "group", "uid", "extra", "key"],
 )
-def test_values_that_headers_cannot_carry_are_refused(build: type[Identity], bad: str) -> None:
+def test_values_that_headers_cannot_carry_are_refused(
+    build: Callable[[str], Identity], bad: str
+) -> None:
     with pytest.raises(InvalidIdentity):
         headers(build(bad))
 

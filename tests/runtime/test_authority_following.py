@@ -59,10 +59,11 @@ async def test_replicas_take_over_what_one_of_them_made(
         assert len(again["trusted"]) == 3
 
 
+Parts = tuple[Identity, StateStore, AuthorityFollower]
+
+
 @pytest.fixture
-async def parts(
-    settings: Settings,
-) -> AsyncIterator[tuple[Identity, StateStore, AuthorityFollower]]:
+async def parts(settings: Settings) -> AsyncIterator[Parts]:
     """A data directory's identity, and the state it follows (any database will do here)."""
     data, clock = DataDir(settings.data_dir), SystemClock()
     store = await StateStore.open(
@@ -79,9 +80,7 @@ def new() -> tuple[str, bytes, bytes]:
     return fingerprint(made.certificate), pem(made.certificate), key_pem(made.key)
 
 
-async def test_one_that_is_there_is_taken_once(
-    parts: tuple[Identity, StateStore, AuthorityFollower],
-) -> None:
+async def test_one_that_is_there_is_taken_once(parts: Parts) -> None:
     identity, store, follower = parts
     name, certificate, key = new()
     await store.authorities.share(name, certificate, key)
@@ -92,7 +91,7 @@ async def test_one_that_is_there_is_taken_once(
 
 
 async def test_what_is_no_authority_of_ours_is_refused_and_said_once(
-    parts: tuple[Identity, StateStore, AuthorityFollower], capsys: pytest.CaptureFixture[str]
+    parts: Parts, capsys: pytest.CaptureFixture[str]
 ) -> None:
     identity, store, follower = parts
     (name, certificate, _), (other, _, key) = new(), new()
@@ -108,7 +107,7 @@ async def test_what_is_no_authority_of_ours_is_refused_and_said_once(
 
 
 async def test_neither_an_outage_nor_a_defect_ends_it(
-    parts: tuple[Identity, StateStore, AuthorityFollower], monkeypatch: pytest.MonkeyPatch
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     identity, store, follower = parts
     monkeypatch.setattr(authority_following, "RETRY", 0.001)

@@ -83,7 +83,8 @@ def test_updates_own_what_they_change_and_add_up() -> None:
     before, after = deployment("A=1", replicas=1), deployment("A=1", replicas=2)
     assert ownership.changed(before, after) == {"f:spec": {"f:replicas": {}}}
     meta: Object = {}
-    for fields in ({"f:spec": {"f:a": {}}}, {"f:spec": {"f:b": {}}}):
+    owned: tuple[Object, ...] = ({"f:spec": {"f:a": {}}}, {"f:spec": {"f:b": {}}})
+    for fields in owned:
         ownership.record(meta, {"manager": "m", "operation": "Update", "fieldsV1": fields})
     assert [entry["fieldsV1"] for entry in meta["managedFields"]] == [
         {"f:spec": {"f:a": {}, "f:b": {}}}

@@ -1,6 +1,6 @@
 import pytest
 
-from proxy.sandbox.kinds import STORED
+from proxy.sandbox.kinds import STORED, Kind
 from proxy.sandbox.tables import columns, duration, table
 
 
@@ -25,7 +25,7 @@ def test_durations_read_as_kubectl_writes_them(seconds: float, text: str) -> Non
 
 
 @pytest.mark.parametrize("kind", STORED, ids=lambda kind: str(kind.plural))
-def test_a_row_has_a_cell_for_every_column(kind) -> None:
+def test_a_row_has_a_cell_for_every_column(kind: Kind) -> None:
     item = {"metadata": {"name": "x", "creationTimestamp": "2026-01-01T00:00:00Z"}}
     shown = table(kind, [item], 0, include="None")
     assert len(shown["rows"][0]["cells"]) == len(columns(kind))

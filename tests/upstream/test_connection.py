@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from proxy.upstream.connection import MAX_EARLY, UpstreamConnection
+from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.sending import MAX_EARLY
 
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 
@@ -15,7 +16,7 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.sent = b""
-        self.reading = True
+        self._reading = True
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.sent += bytes(data)
@@ -23,11 +24,14 @@ class Wire(asyncio.Transport):
     def is_closing(self) -> bool:
         return False
 
+    def is_reading(self) -> bool:
+        return self._reading
+
     def pause_reading(self) -> None:
-        self.reading = False
+        self._reading = False
 
     def resume_reading(self) -> None:
-        self.reading = True
+        self._reading = True
 
 
 class Sink:
@@ -71,9 +75,9 @@ async def test_a_cluster_that_floods_before_the_tunnel_is_paused() -> None:
     connection.data_received(SWITCHING)
     await answer
     connection.data_received(bytes(MAX_EARLY + 1))
-    assert not wire.reading
+    assert not wire.is_reading()
     connection.upgrade(sink)
-    assert wire.reading
+    assert wire.is_reading()
     assert len(sink.received) == MAX_EARLY + 1
 
 

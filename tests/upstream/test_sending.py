@@ -22,7 +22,7 @@ class Sink:
         self.told.append("resume")
 
 
-async def test_a_writer_waits_only_while_the_peer_is_slow():
+async def test_a_writer_waits_only_while_the_peer_is_slow() -> None:
     protocol = SendingProtocol()
     await protocol.drained()
     protocol.pause_writing()
@@ -35,7 +35,7 @@ async def test_a_writer_waits_only_while_the_peer_is_slow():
     protocol.resume_writing()
 
 
-async def test_a_sink_hears_of_every_pause_once():
+async def test_a_sink_hears_of_every_pause_once() -> None:
     protocol, sink = SendingProtocol(), Sink()
     protocol.pause_writing()
     protocol._deliver_to(sink)
