@@ -14,6 +14,7 @@ from proxy.cli.asking import ReasonOption, YesOption, confirm
 from proxy.cli.completion import complete_permission, complete_registered, complete_token
 from proxy.cli.connection import connect, path_of
 from proxy.cli.context import DataDirOption, FormOption, ViaOption
+from proxy.cli.new_file import new_file
 from proxy.cli.output import Column, Format, say, show, visible, write
 from proxy.errors import InvalidInputError, UnavailableError
 
@@ -90,7 +91,8 @@ def add(
 
     if context and output is None:
         raise InvalidInputError("--context needs a file to write.", hint="Name it with -o.")
-    file = _writable(output)
+    _require_known(permission)
+    file = None if output is None else new_file(output)
     body: dict[str, Any] = {
         "user": user,
         "permissions": permission,
@@ -161,16 +163,21 @@ def revoke(
     _show(form, [gone], "")
 
 
-def _writable(output: Path | None) -> Path | None:
-    """The file, or an error before anything is issued that could not be written."""
-    if output is None:
-        return None
-    file = output.expanduser()
-    if file.exists() or not file.parent.is_dir():
-        raise InvalidInputError(
-            f"{file} cannot be made.", hint="Name a new file in a directory that is there."
-        )
-    return file
+def _require_known(permissions: list[str]) -> None:
+    from difflib import get_close_matches
+
+    from proxy.state.permission import Permission
+
+    known = [item.value for item in Permission]
+    for name in permissions:
+        if name not in known:
+            close = get_close_matches(name, known, 3)
+            raise InvalidInputError(
+                f"There is no permission {name!r}.",
+                hint=f"Did you mean {' or '.join(close)}?"
+                if close
+                else "`kubewitness role show admin` lists all of them.",
+            )
 
 
 def _context(user: str, address: str, ca: str, secret: str) -> str:

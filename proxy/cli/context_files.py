@@ -14,6 +14,7 @@ import typer
 from proxy.cli.connection import connect, is_loopback, join, split
 from proxy.cli.context import DataDirOption, ViaOption, default_path, load, read_document
 from proxy.cli.moments import until
+from proxy.cli.new_file import new_file
 from proxy.cli.output import say, to_yaml, visible, write
 from proxy.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
 from proxy.files import replace_private
@@ -61,11 +62,7 @@ def issue(
     from proxy.cli.issuing import obtain
     from proxy.pki.kubeconfig import base64_text
 
-    output = output.expanduser()
-    if output.exists() or not output.parent.is_dir():
-        raise InvalidInputError(
-            f"{output} cannot be made.", hint="Name a new file in a directory that is there."
-        )
+    output = new_file(output)
     client = connect(data_dir, via)
     address = join(*split(server)) if server else client.server.address
     scope = _scope(role, project, cluster)

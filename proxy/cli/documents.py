@@ -20,6 +20,8 @@ _MEMBERS: Final = frozenset({"apiVersion", "kind", "metadata", "spec"})
 _METADATA: Final = frozenset({"name", "annotations", "labels"})
 _SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 _STANDARD_INPUT: Final = "-"
+_FIELD: Final = re.compile(r"Body of POST \S+: (.+?) - at `(.+)`\.?", re.DOTALL)
+"""How the server says what is wrong with a field, and where; the place goes before, as in all of ours."""
 _PLACE: Final = re.compile(r"(?:\$\.)?objects\[(\d+)\](\.|: )?", re.ASCII)
 
 
@@ -69,7 +71,10 @@ def located(error: KubewitnessError, documents: Sequence[Document]) -> Kubewitne
             return match[0]
         return documents[number].place + (": " if match[2] else "")
 
-    return type(error)(_PLACE.sub(place, error.message), hint=error.hint)
+    message, hint = error.message, error.hint
+    if wrong := _FIELD.fullmatch(message):
+        message, hint = f"{wrong[2]}: {wrong[1]}.", ""
+    return type(error)(_PLACE.sub(place, message), hint=hint)
 
 
 def _texts(path: str) -> list[tuple[str, str]]:

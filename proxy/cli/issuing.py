@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from proxy.cli.client import Client
+from proxy.cli.new_file import require_no_form
 from proxy.cli.output import to_yaml
 from proxy.errors import InvalidInputError, KubewitnessError, UnavailableError
 from proxy.files import replace_private
@@ -31,6 +32,7 @@ RENEW_SUFFIX: Final = ".renew.yaml"
 
 def check(path: Path) -> None:
     """Raise before anything is issued when `path` could not be written."""
+    require_no_form(path)
     if not path.parent.is_dir():
         raise InvalidInputError(f"There is no directory {path.parent}.")
     if path.is_dir():

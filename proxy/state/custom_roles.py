@@ -111,8 +111,9 @@ def _sound(role: Role, *, created_at: float, created_by: str, changed: int) -> R
             f"Role {role.name!r} is to have all of a cluster, as only built-in roles do.",
             hint="Say by rules what it may do in clusters.",
         )
-    for rule in (*role.rules, *role.denies):
-        check_rule(rule)
+    for where, rules in (("rules", role.rules), ("denies", role.denies)):
+        for number, rule in enumerate(rules):
+            check_rule(rule, f"{where}[{number}]")
     for group in role.kubernetes_groups:
         check_subject("group", group)
     return msgspec.structs.replace(

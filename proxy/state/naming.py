@@ -93,21 +93,24 @@ def sorted_places(places: Iterable[Place]) -> tuple[Place, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-def check_rule(rule: Rule) -> None:
-    """Refuse a rule that can match nothing, or that mixes resources and paths: InvalidInputError."""
+def check_rule(rule: Rule, where: str = "A rule") -> None:
+    """Refuse a rule that can match nothing, or that mixes resources and paths: InvalidInputError.
+
+    `where` begins what it says: `rules[1]`, for somebody who wrote several.
+    """
     of_resources = (rule.api_groups, rule.resources, rule.namespaces, rule.names)
     if not rule.verbs:
-        raise InvalidInputError("A rule has no verbs.", hint="Say which, or `*` for all.")
+        raise InvalidInputError(f"{where} has no verbs.", hint="Say which, or `*` for all.")
     if rule.paths:
         if any(of_resources):
             raise InvalidInputError(
-                "A rule has paths, and resources as well.", hint="Make two rules of it."
+                f"{where} has paths, and resources as well.", hint="Make two rules of it."
             )
         _check_paths(rule.paths)
         return
     if not (rule.api_groups and rule.resources):
         raise InvalidInputError(
-            "A rule has neither paths nor both apiGroups and resources.",
+            f"{where} has neither paths nor both apiGroups and resources.",
             hint='The core group is "" in apiGroups; `*` means all.',
         )
     for namespace in rule.namespaces:

@@ -82,8 +82,9 @@ def test_a_context_holds_it_with_the_server(
         (["-P", "none", "--expires", "1h"], 2, "none"),
         (["-P", "cluster.look", "--expires", "400d"], 2, "year"),
         (["-P", "cluster.look", "--expires", "1h", "--context"], 2, "needs a file"),
-        (["-P", "cluster.look", "--expires", "1h", "-o", "nowhere/at/all"], 2, "cannot be made"),
+        (["-P", "cluster.look", "--expires", "1h", "-o", "nowhere/at/all"], 2, "no directory"),
         (["-P", "cluster.look", "--expires", "1h", "-n", "web"], 2, "needs a cluster"),
+        (["-P", "audit.lok", "--expires", "1h"], 2, "Did you mean audit.look"),
         (["--expires", "1h"], 2, "--permission"),
     ],
 )

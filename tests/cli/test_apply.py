@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.cli.conftest import Command
 from tests.control.plane import Plane
 
+DOCS = Path(__file__).parents[2] / "docs"
 PEOPLE = """\
 apiVersion: kubewitness.io/v1
 kind: Group
@@ -140,3 +142,33 @@ def test_there_must_be_something(prod: Plane, command: Command, tmp_path: Path) 
     assert command("apply").code == 2
     assert command("apply", "-f", str(tmp_path / "empty.yaml")).code == 2
     assert command("apply", "-f", str(tmp_path / "none.yaml"), "-o", "csv").code == 2
+
+
+def documents_of(page: Path) -> list[str]:
+    """The YAML blocks of a page that are documents of ours."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    return [block for block in blocks if "apiVersion: kubewitness.io/v1" in block]
+
+
+def test_what_the_documentation_shows_can_be_applied(
+    prod: Plane, command: Command, tmp_path: Path
+) -> None:
+    del prod
+    shown = [block for page in sorted(DOCS.glob("*.md")) for block in documents_of(page)]
+    assert len(shown) >= 2
+    for number, block in enumerate(shown):
+        (tmp_path / f"{number}.yaml").write_text(block)
+    done = command("apply", "-f", str(tmp_path), "--yes")
+    assert (done.code, done.err.count("error:")) == (0, 0), done.err
+    assert "+ role deployer" in done.out
+
+
+def test_a_field_that_is_not_there_is_named_with_its_file(
+    prod: Plane, command: Command, file: Path
+) -> None:
+    del prod
+    file.write_text(PEOPLE.replace("groups: [dev]", "grups: [dev]"))
+    done = command("apply", "-f", str(file))
+    assert done.code != 0
+    assert f"{file}, document 2: spec: Object contains unknown field `grups`" in done.err
+    assert "openapi" not in done.err

@@ -90,7 +90,7 @@ def test_the_server_speaks_of_objects_and_people_of_files() -> None:
     assert str(found) == "b.yaml, document 4: spec.role: there is no role 'x'. See role list."
     told = {
         "objects[0]: There is no group dev.": "a.yaml, document 1: There is no group dev.",
-        "Expected `str` - at `$.objects[0].spec.kind`": "Expected `str` - at `a.yaml, document 1: spec.kind`",
+        "Body of POST /api/v1/apply: Expected `str`, got `int` - at `$.objects[0].spec.kind`.": "a.yaml, document 1: spec.kind: Expected `str`, got `int`.",
         "objects[1]: User 'x' stands in objects[0] already.": "b.yaml, document 4: User 'x' stands in a.yaml, document 1 already.",
         "objects[9]: ?": "objects[9]: ?",
     }  # fmt: skip

@@ -113,6 +113,11 @@ def test_what_is_no_rule(rule: Rule, says: str) -> None:
         check_rule(rule)
 
 
+def test_which_of_several_rules_is_none() -> None:
+    with pytest.raises(InvalidInputError, match=r"^rules\[1\] has no verbs\."):
+        check_rule(Rule(verbs=()), "rules[1]")
+
+
 def test_some_of_many() -> None:
     assert some({"b", "a"}) == "a, b"
     assert some([str(number) for number in range(9)]) == "0, 1, 2, 3, 4, … (9 in all)"
