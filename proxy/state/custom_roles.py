@@ -1,14 +1,14 @@
 """Custom roles in their table. Those that are built in are code, in `proxy.authz.roles`."""
 
 import msgspec
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from proxy.errors import ConflictError, InvalidInputError, NotFoundError
 from proxy.state import granted, rows, tables
 from proxy.state.access import ClusterAccess, Role
-from proxy.state.change import Change, check_expected
+from proxy.state.change import Change, check_expected, write
 from proxy.state.naming import (
     BUILT_IN_ROLES,
     check_label,
@@ -51,9 +51,6 @@ async def replace(change: Change, role: Role, *, expected: int | None = None) ->
         created_by=before.created_by,
         changed=before.changed,
     )
-    if after == before:
-        return before, before
-    after = msgspec.structs.replace(after, changed=change.version)
     allowed = [kind.value for kind in after.scopes]
     await granted.require_unused(
         change,
@@ -61,10 +58,7 @@ async def replace(change: Change, role: Role, *, expected: int | None = None) ->
         (tables.grants.c.role == role.name) & tables.grants.c.scope_kind.not_in(allowed),
         option=f"--role {role.name}",
     )
-    await change.connection.execute(
-        update(_TABLE).where(_TABLE.c.name == role.name).values(rows.role_row(after))
-    )
-    return before, after
+    return before, await write(change, _TABLE, before, after, rows.role_row)
 
 
 async def remove(change: Change, name: str, *, expected: int | None = None) -> Role:

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from proxy.errors import ConflictError, NotFoundError
 from proxy.state import granted, rows, tables
 from proxy.state.access import Group
-from proxy.state.change import Change, check_expected
+from proxy.state.change import Change, check_expected, write
 from proxy.state.naming import check_label, check_subject, check_text
 
 _TABLE = tables.groups
@@ -36,11 +36,8 @@ async def edit(
     check_text("description", description)
     before = await get(change.connection, name)
     check_expected(f"Group {name!r}", before.changed, expected)
-    if before.description == description:
-        return before, before
-    values = {"description": description, "changed": change.version}
-    await change.connection.execute(update(_TABLE).where(_TABLE.c.name == name).values(values))
-    return before, msgspec.structs.replace(before, **values)
+    after = msgspec.structs.replace(before, description=description)
+    return before, await write(change, _TABLE, before, after, msgspec.structs.asdict)
 
 
 async def remove(change: Change, name: str, *, expected: int | None = None) -> Group:

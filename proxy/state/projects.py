@@ -4,15 +4,15 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from proxy.errors import ConflictError, NotFoundError
 from proxy.state import granted, rows, tables
 from proxy.state.access import Place, Project
-from proxy.state.change import Change, check_expected
-from proxy.state.naming import check_label, check_text, some, sorted_places
+from proxy.state.change import Change, check_expected, require_known, write
+from proxy.state.naming import check_label, check_text, sorted_places
 
 _TABLE = tables.projects
 
@@ -58,7 +58,8 @@ async def edit(
     if description is not None:
         check_text("description", description)
         values["description"] = description
-    return before, await _write(change, before, values)
+    after = msgspec.structs.replace(before, **values)
+    return before, await write(change, _TABLE, before, after, rows.project_row)
 
 
 async def remove(change: Change, name: str, *, expected: int | None = None) -> Project:
@@ -82,7 +83,8 @@ async def leave(change: Change, cluster: str) -> None:
     """Take a cluster out of every project."""
     for project in await everything(change.connection):
         rest = tuple(place for place in project.places if place.cluster != cluster)
-        await _write(change, project, {"places": rest})
+        left = msgspec.structs.replace(project, places=rest)
+        await write(change, _TABLE, project, left, rows.project_row)
 
 
 async def everything(connection: AsyncConnection) -> list[Project]:
@@ -103,27 +105,8 @@ async def get(connection: AsyncConnection, name: str) -> Project:
     return rows.project(found)
 
 
-async def _write(change: Change, before: Project, values: dict[str, Any]) -> Project:
-    after = msgspec.structs.replace(before, **values)
-    if after == before:
-        return before
-    after = msgspec.structs.replace(after, changed=change.version)
-    await change.connection.execute(
-        update(_TABLE).where(_TABLE.c.name == before.name).values(rows.project_row(after))
-    )
-    return after
-
-
 async def _known_places(change: Change, places: Iterable[Place]) -> tuple[Place, ...]:
     wanted = sorted_places(places)
     names = {place.cluster for place in wanted}
-    known = await change.connection.execute(
-        select(tables.clusters.c.name).where(tables.clusters.c.name.in_(names))
-    )
-    unknown = names - set(known.scalars())
-    if unknown:
-        raise NotFoundError(
-            f"There is no cluster {some(unknown)}.",
-            hint="`kubewitness cluster list` shows those there are.",
-        )
+    await require_known(change.connection, tables.clusters, "cluster", names)
     return wanted

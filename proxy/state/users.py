@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from proxy.errors import ConflictError, NotFoundError
 from proxy.state import credentials, granted, rows, tables
 from proxy.state.access import Grant, User, UserKind
-from proxy.state.change import Change, check_expected
-from proxy.state.naming import check_subject, check_text, some
+from proxy.state.change import Change, check_expected, require_known, write
+from proxy.state.naming import check_subject, check_text
 from proxy.state.snapshot import Credential
 
 _TABLE = tables.users
@@ -89,7 +89,8 @@ async def edit(
         values["display_name"] = display_name
     if disabled is not None and disabled != (before.disabled_at is not None):
         values |= _disabled(change.now, reason) if disabled else _disabled(None, "")
-    return before, await _write(change, before, values)
+    after = msgspec.structs.replace(before, **values)
+    return before, await write(change, _TABLE, before, after, rows.user_row)
 
 
 async def remove(
@@ -103,7 +104,8 @@ async def remove(
     before = await get(change.connection, name)
     check_expected(f"User {name!r}", before.changed, expected)
     values = {"groups": ()} | ({} if before.disabled_at else _disabled(change.now, reason))
-    after = await _write(change, before, values)
+    wanted = msgspec.structs.replace(before, **values)
+    after = await write(change, _TABLE, before, wanted, rows.user_row)
     ended = await revoke(change, name, by=by, reason=reason)
     grants = await granted.end(change, granted.of_user(name), by=by, reason=reason)
     return RemovedUser(after, ended.credentials, grants, ended.tokens)
@@ -156,30 +158,10 @@ def _disabled(at: float | None, reason: str) -> dict[str, Any]:
     return {"disabled_at": at, "disabled_reason": reason}
 
 
-async def _write(change: Change, before: User, values: dict[str, Any]) -> User:
-    after = msgspec.structs.replace(before, **values)
-    if after == before:
-        return before
-    after = msgspec.structs.replace(after, changed=change.version)
-    await change.connection.execute(
-        update(_TABLE).where(_TABLE.c.name == before.name).values(rows.user_row(after))
-    )
-    return after
-
-
 async def _known_groups(change: Change, names: Iterable[str]) -> tuple[str, ...]:
     wanted = set(names)
-    if not wanted:
-        return ()
-    known = await change.connection.execute(
-        select(tables.groups.c.name).where(tables.groups.c.name.in_(wanted))
-    )
-    unknown = wanted - set(known.scalars())
-    if unknown:
-        raise NotFoundError(
-            f"There is no group {some(unknown)}.",
-            hint="`kubewitness group list` shows those there are; `kubewitness group add` makes one.",
-        )
+    more = "; `kubewitness group add` makes one"
+    await require_known(change.connection, tables.groups, "group", wanted, more=more)
     return tuple(sorted(wanted))
 
 
