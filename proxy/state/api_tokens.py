@@ -3,7 +3,7 @@
 from typing import Final
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -58,15 +58,12 @@ class Tokens:
 
         With `ended` also those expired or revoked.
         """
-        made = tuple_(_TABLE.c.created_at, _TABLE.c.id)
-        query = select(*rows.TOKEN).limit(limit)
+        query = select(*rows.TOKEN)
         if user is not None:
             query = query.where(_TABLE.c.user == user)
         if not ended:
             query = query.where(standing(self._clock.now()))
-        if after is not None:
-            query = query.where(made < after)
-        query = query.order_by(_TABLE.c.created_at.desc(), _TABLE.c.id.desc())
+        query = rows.newest(query, _TABLE.c.created_at, _TABLE.c.id, after=after, limit=limit)
         async with self._reading() as (connection, _):
             return [rows.token(row) for row in (await connection.execute(query)).all()]
 

@@ -1,7 +1,7 @@
 """Grants that are in the table: found, listed, and ended together with what they were about."""
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from proxy.errors import ConflictError, NotFoundError
@@ -62,11 +62,8 @@ async def page(
     limit: int,
 ) -> list[Grant]:
     """At most `limit` grants, newest first, from beyond `after`: when one was made, and its id."""
-    made = tuple_(_TABLE.c.created_at, _TABLE.c.id)
-    query = select(*rows.GRANT).where(*wanted).limit(limit)
-    if after is not None:
-        query = query.where(made < after)
-    query = query.order_by(_TABLE.c.created_at.desc(), _TABLE.c.id.desc())
+    query = select(*rows.GRANT).where(*wanted)
+    query = rows.newest(query, _TABLE.c.created_at, _TABLE.c.id, after=after, limit=limit)
     return [rows.grant(row) for row in (await connection.execute(query)).all()]
 
 

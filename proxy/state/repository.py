@@ -31,6 +31,7 @@ from proxy.state.people import People
 from proxy.state.reading import read_access, read_tokens, read_version
 from proxy.state.reconcilers import Reconcilers
 from proxy.state.retention import Retentions
+from proxy.state.rows import newest
 from proxy.state.sealing import SecretBox, key_of
 from proxy.state.sightings import Sightings
 from proxy.state.snapshot import NO_TOKENS, ClusterRecord, Credential, Snapshot
@@ -259,21 +260,14 @@ class StateStore:
         `after` is where a page before ended: when that one was issued, and its serial.
         """
         table = tables.credentials
-        query = (
-            select(*credentials.COLUMNS)
-            .order_by(table.c.issued_at.desc(), table.c.serial)
-            .limit(limit)
-        )
+        query = select(*credentials.COLUMNS)
         if serial is not None:
             query = query.where(table.c.serial == serial)
         if user is not None:
             query = query.where(table.c.user == user)
         if not ended:
             query = query.where(table.c.not_after > self._clock.now(), table.c.revoked_at.is_(None))
-        if after is not None:
-            issued_at, last = after
-            older = table.c.issued_at < issued_at
-            query = query.where(older | (table.c.issued_at == issued_at) & (table.c.serial > last))
+        query = newest(query, table.c.issued_at, table.c.serial, after=after, limit=limit)
         async with self._reading() as (connection, _):
             return credentials.values((await connection.execute(query)).all())
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Table
+from sqlalchemy import ColumnElement, Select, Table, tuple_
 
 from proxy.state import tables
 from proxy.state.access import (
@@ -130,6 +130,20 @@ def token_row(item: Token) -> dict[str, Any]:
         "permissions": text(sorted(item.permissions)),
         "scope": None if item.scope is None else text(item.scope),
     }
+
+
+def newest(
+    query: Select[Any],
+    made: ColumnElement[float],
+    identity: ColumnElement[str],
+    *,
+    after: tuple[float, str] | None,
+    limit: int,
+) -> Select[Any]:
+    """`query` for the newest `limit` rows from beyond `after`: when one was made, and its id."""
+    if after is not None:
+        query = query.where(tuple_(made, identity) < after)
+    return query.order_by(made.desc(), identity.desc()).limit(limit)
 
 
 def text(value: object) -> str:
