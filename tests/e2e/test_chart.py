@@ -23,10 +23,12 @@ from tests.e2e.client import Client
 from tests.e2e.conftest import GROUP, USER, find_program
 from tests.e2e.load import Load, lost
 from tests.e2e.release import NODE_PORT, Release, eventually
+from tests.e2e.serving import kubewitness
 
 pytestmark = pytest.mark.timeout(900)
 
 NAMESPACE = "kubewitness-chart"
+GRANTED = "kubewitness-granted"
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +42,23 @@ def policies(
 
 
 @pytest.fixture(scope="module")
+def granted(admin: Client, image: None) -> Iterator[Client]:
+    """A namespace with the pod `web`, in which somebody made the rights of grants by hand; kubectl in it."""
+    del image
+    there = releases.restricted_namespace(admin, GRANTED)
+    there.ok("apply", "-f", "-", stdin=json.dumps(releases.bystander("web")).encode())
+    rights = kubewitness("cluster", "bootstrap", "local", "--rights", "--namespace", GRANTED)
+    there.ok("apply", "-f", "-", stdin=rights.encode())
+    yield there
+    admin.run("delete", "namespace", GRANTED, "--wait=false")
+
+
+@pytest.fixture(scope="module")
 def release(
-    policies: None, admin: Client, tmp_path_factory: pytest.TempPathFactory
+    policies: None, granted: Client, admin: Client, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Release]:
     """All that the chart needs around it; not installed yet."""
-    del policies
+    del policies, granted
     directory = tmp_path_factory.mktemp("chart")
     kubectl = releases.restricted_namespace(admin, NAMESPACE)
     storage = releases.STORAGE_CLASS
@@ -57,6 +71,7 @@ def release(
             releases.volume(admin, directory, f"volume-{number}", storage) for number in range(2)
         )
         values = releases.small(storage) | releases.replicated(server)
+        values["impersonation"]["roles"] = {"create": True, "namespaces": [GRANTED]}
         yield Release(
             releases.helm_client(directory, admin.kubeconfig, NAMESPACE),
             kubectl,
@@ -70,8 +85,11 @@ def release(
 
 @pytest.fixture(scope="module")
 def notes(release: Release) -> str:
-    """What Helm printed; the release is installed and ready from here on."""
-    return release.install()
+    """What Helm printed; the release is installed and ready from here on.
+
+    What was made by hand before is the release's from now on, as the chart's README says.
+    """
+    return release.install("--take-ownership")
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +158,42 @@ def test_kubectl_goes_through_the_service_and_is_on_record(release: Release, ali
     assert (cluster["name"], cluster["inCluster"]) == ("local", True)
     check = json.loads(release.cli("cluster", "check", "local", "-o", "json"))
     assert check["note"] == ""
+
+
+def test_who_has_a_grant_is_let_through_by_rights_that_the_chart_made(
+    release: Release, notes: str, granted: Client, audit_log: Path, tmp_path: Path
+) -> None:
+    del notes
+    place = ("--cluster", "local", "--namespace", GRANTED)
+    release.cli("user", "add", "noah")
+    release.cli("grant", "add", "--user", "noah", "--role", "namespace-read-only", *place)
+    file = tmp_path / "noah.kubeconfig"
+    file.touch(mode=0o600)
+    server = ("--server", f"{NODE_ADDRESS}:{NODE_PORT}")
+    file.write_text(release.cli("kubeconfig", "issue", "noah", "--ttl", "1h", *server, "-o", "-"))
+    noah = Client(granted.program, file, GRANTED)
+    assert noah.ok("get", "pods", "-o", "name").split() == ["pod/web"]
+    done = noah.run("delete", "pod", "web")
+    assert (done.code != 0, "noah" in done.errors) == (True, True), done.errors
+    # It is by the chart's binding that the cluster let the one through, and it would refuse the other, too.
+    group = f"kubewitness:namespace-read-only:{GRANTED}"
+    binding = f'RoleBinding "kubewitness-read-only/{GRANTED}" of ClusterRole "view"'
+    assert reasons(audit_log, "noah") == {f'RBAC: allowed by {binding} to Group "{group}"'}
+    made = granted.ok("get", "rolebinding", "kubewitness-read-only", "-o", "json")
+    assert json.loads(made)["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+    asked = ("auth", "can-i", "delete", "pods", "--as=noah", f"--as-group={group}")
+    assert granted.run(*asked).text.strip() == "no"
+
+
+def reasons(audit_log: Path, user: str) -> set[str]:
+    """Why the API server let through what we asked it in a user's name about pods."""
+    events = map(json.loads, audit_log.read_text().splitlines())
+    return {
+        event["annotations"]["authorization.k8s.io/reason"]
+        for event in events
+        if event.get("impersonatedUser", {}).get("username") == user
+        and event.get("objectRef", {}).get("resource") == "pods"
+    }
 
 
 def test_the_namespace_enforces_restricted_pods(release: Release, notes: str) -> None:
@@ -261,6 +315,7 @@ def test_after_an_uninstall_the_next_install_goes_on_where_it_ended(
     assert left == {"default", "kube-root-ca.crt"}, "what every namespace has"
     roles = admin.ok("get", "clusterroles,clusterrolebindings", "-o", "name")
     assert NAMESPACE not in roles
+    assert "kubewitness-full" not in roles
     assert release.identities() == before
     release.install()
     assert release.identities() == before
