@@ -13,7 +13,7 @@ from proxy.cli import scoping
 from proxy.cli.asking import ReasonOption, YesOption, confirm
 from proxy.cli.completion import complete_permission, complete_registered, complete_token
 from proxy.cli.connection import connect, path_of
-from proxy.cli.context import DataDirOption, FormOption, ViaOption
+from proxy.cli.context import DataDirOption, EndedOption, FormOption, ViaOption
 from proxy.cli.new_file import new_file
 from proxy.cli.output import Column, Format, say, show, visible, write
 from proxy.errors import InvalidInputError, UnavailableError
@@ -130,9 +130,7 @@ def list_tokens(
             show_default=False,
         ),
     ] = "",
-    everything: Annotated[
-        bool, typer.Option("--all", "-a", help="Also those that expired or were revoked.")
-    ] = False,
+    everything: EndedOption = False,
     form: FormOption = Format.TABLE,
     data_dir: DataDirOption = None,
     via: ViaOption = None,

@@ -49,6 +49,9 @@ ViaOption = Annotated[
 ]
 
 FormOption = Annotated[Format, typer.Option("-o", "--output", help="Form of the output.")]
+EndedOption = Annotated[
+    bool, typer.Option("--all", "-a", help="Also those that expired or were revoked.")
+]
 
 
 @dataclass(frozen=True, slots=True)

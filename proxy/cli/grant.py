@@ -1,6 +1,5 @@
 """`kubewitness grant`: who has which role, where, until when and why."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -14,10 +13,10 @@ from proxy.cli.completion import (
     complete_role,
 )
 from proxy.cli.connection import connect, path_of
-from proxy.cli.context import DataDirOption, FormOption, ViaOption
-from proxy.cli.output import Column, Format, show, visible
+from proxy.cli.context import DataDirOption, EndedOption, FormOption, ViaOption
+from proxy.cli.output import Column, Format, say, show, visible
 from proxy.cli.showing import counted, facts, show_one
-from proxy.errors import InvalidInputError, NotFoundError
+from proxy.errors import DeniedError, InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
     from proxy.cli.client import Client
@@ -125,9 +124,7 @@ def list_grants(
     role: RoleOption = "",
     project: scoping.ProjectOption = "",
     cluster: scoping.ClusterOption = "",
-    everything: Annotated[
-        bool, typer.Option("--all", "-a", help="Also those that expired or were revoked.")
-    ] = False,
+    everything: EndedOption = False,
     form: FormOption = Format.TABLE,
     data_dir: DataDirOption = None,
     via: ViaOption = None,
@@ -209,20 +206,18 @@ def revoke(
     _show(form, done, "")
 
 
-def of_user(client: "Client", user: dict[str, Any]) -> list[dict[str, Any]]:
-    """Standing grants to a user and to the groups they are in."""
-    found = list(client.pages("/grants", {"user": user["name"]}))
-    for group in user["groups"]:
-        found += client.pages("/grants", {"group": group})
-    return found
+def on_page(client: "Client", *queries: dict[str, Any], whom: str = "", none: str = "none") -> str:
+    """What was granted, as part of a page, for whoever may see it; `queries` say which grants.
 
-
-def lines(grants: Sequence[dict[str, Any]], whom: str = "") -> str:
-    """Grants as part of a page, one a line.
-
-    `whom` is the word before whoever has it: `to` for all, `through` for groups only.
+    `whom` is the word before whoever has one: `to` for all, `through` for groups only.
     """
-    return "".join(f"  {visible(_line(item, whom))}\n" for item in grants)
+    try:
+        grants = [grant for query in queries for grant in client.pages("/grants", query)]
+    except DeniedError as error:
+        say(f"Not shown: {error.message}")
+        return ""
+    told = [_line(item, whom) for item in grants] or [none]
+    return "\nGrants\n" + "".join(f"  {visible(line)}\n" for line in told)
 
 
 def _line(item: dict[str, Any], whom: str) -> str:

@@ -10,7 +10,6 @@ from proxy.cli.connection import connect, path_of
 from proxy.cli.context import DataDirOption, FormOption, ViaOption
 from proxy.cli.output import Column, Format, say, show, visible
 from proxy.cli.showing import counted, facts, show_one
-from proxy.errors import DeniedError
 
 app = typer.Typer(help="Manage groups of users.", no_args_is_help=True)
 
@@ -65,18 +64,13 @@ def show_group(
     via: ViaOption = None,
 ) -> None:
     """Show a group: who is in it, and what was granted to it."""
-    from proxy.cli.grant import lines
+    from proxy.cli.grant import on_page
 
     client = connect(data_dir, via)
     item = client.get(path_of("groups", name))
     page = ""
     if form is Format.TABLE:
-        page = _page(item)
-        try:
-            grants = list(client.pages("/grants", {"group": item["name"]}))
-            page += "\nGrants\n" + (lines(grants) if grants else "  none\n")
-        except DeniedError as error:
-            say(f"Not shown: {error.message}")
+        page = _page(item) + on_page(client, {"group": item["name"]})
     show_one(form, item, page, _COLUMNS, _row(item))
 
 

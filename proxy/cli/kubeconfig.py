@@ -16,7 +16,7 @@ from proxy.cli.completion import (
     complete_user,
 )
 from proxy.cli.connection import connect, path_of
-from proxy.cli.context import DataDirOption, FormOption, ViaOption
+from proxy.cli.context import DataDirOption, EndedOption, FormOption, ViaOption
 from proxy.cli.moments import local, until
 from proxy.cli.output import Column, Format, say, show, visible, write
 from proxy.errors import InvalidInputError
@@ -162,9 +162,7 @@ def list_credentials(
             show_default=False,
         ),
     ] = "",
-    everything: Annotated[
-        bool, typer.Option("--all", "-a", help="Also those that expired or were revoked.")
-    ] = False,
+    everything: EndedOption = False,
     form: FormOption = Format.TABLE,
     data_dir: DataDirOption = None,
     via: ViaOption = None,

@@ -11,7 +11,7 @@ from proxy.cli.context import DataDirOption, FormOption, ViaOption
 from proxy.cli.output import Column, Format, say, show, visible
 from proxy.cli.scoping import place_words, places_of
 from proxy.cli.showing import facts, show_one
-from proxy.errors import DeniedError, InvalidInputError
+from proxy.errors import InvalidInputError
 
 app = typer.Typer(help="Manage projects: what belongs together.", no_args_is_help=True)
 
@@ -84,26 +84,13 @@ def show_project(
     via: ViaOption = None,
 ) -> None:
     """Show a project: its clusters and namespaces, and who was granted something in it."""
-    from proxy.cli.grant import lines
-    from proxy.cli.moments import local
+    from proxy.cli.grant import on_page
 
     client = connect(data_dir, via)
     item = client.get(path_of("projects", name))
     page = ""
     if form is Format.TABLE:
-        page = facts(
-            [
-                ("Name", item["name"]),
-                ("Description", item["description"]),
-                ("Clusters", "  ".join(map(place_words, item["places"])) or "none"),
-                ("Created", f"{local(item['createdAt'])} by {item['createdBy']}"),
-            ]
-        )
-        try:
-            grants = list(client.pages("/grants", {"project": item["name"]}))
-            page += "\nGrants\n" + (lines(grants, "to") if grants else "  none\n")
-        except DeniedError as error:
-            say(f"Not shown: {error.message}")
+        page = _page(item) + on_page(client, {"project": item["name"]}, whom="to")
     show_one(form, item, page, _COLUMNS, _row(item))
 
 
@@ -185,6 +172,19 @@ def _places(before: dict[str, Any], add: list[str], remove: list[str]) -> list[d
             raise InvalidInputError(f"{before['name']} has no cluster {cluster!r}.")
     places |= {place["cluster"]: place for place in places_of(add)}
     return list(places.values())
+
+
+def _page(item: dict[str, Any]) -> str:
+    from proxy.cli.moments import local
+
+    return facts(
+        [
+            ("Name", item["name"]),
+            ("Description", item["description"]),
+            ("Clusters", "  ".join(map(place_words, item["places"])) or "none"),
+            ("Created", f"{local(item['createdAt'])} by {item['createdBy']}"),
+        ]
+    )
 
 
 def _with(item: dict[str, Any]) -> str:

@@ -270,16 +270,20 @@ def _page(client: "Client", item: dict[str, Any]) -> str:
 
 def _may(client: "Client", item: dict[str, Any]) -> str:
     """Grants and credentials, for whoever may see them."""
-    from proxy.cli.grant import lines, of_user
+    from proxy.cli.grant import on_page
 
-    text = ""
+    text = on_page(
+        client,
+        {"user": item["name"]},
+        *({"group": group} for group in item["groups"]),
+        whom="through",
+        none="none: they may do nothing",
+    )
     try:
-        grants = of_user(client, item)
-        text = "\nGrants\n" + (
-            lines(grants, "through") if grants else "  none: they may do nothing\n"
-        )
         credentials = client.get("/credentials", {"user": item["name"]})["items"]
-        text += f"\n{counted(len(credentials), 'valid credential')}; see `kubeconfig list --user`\n"
     except DeniedError as error:
         say(f"Not shown: {error.message}")
-    return text
+        return text
+    return (
+        f"{text}\n{counted(len(credentials), 'valid credential')}; see `kubeconfig list --user`\n"
+    )

@@ -1,6 +1,7 @@
 """Grants by command: given with a scope, an end and a reason, and taken back."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -105,3 +106,24 @@ def test_what_is_refused(
     del rob
     done = command("grant", *arguments)
     assert (done.code, said in done.err) == (code, True), done.err
+
+
+def test_pages_say_what_of_them_may_not_be_seen(
+    rob: Plane, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del rob
+    command("project", "add", "shop")
+    command("user", "add", "ci", "--service")
+    given(command, "--user", "ci", "--role", "admin-read-only", "--organization")
+    looks = ("-P", "user.look", "-P", "project.look", "-P", "credential.look")
+    secret = command("token", "add", "ci", *looks, "--expires", "1h").out
+    file = tmp_path / "token"
+    file.write_text(secret)
+    monkeypatch.setenv("KUBEWITNESS_TOKEN_FILE", str(file))
+    for noun, name in (("user", "rob"), ("group", "dev"), ("project", "shop")):
+        done = command(noun, "show", name)
+        assert (done.code, name in done.out) == (0, True), done.err
+        assert "Not shown: " in done.err
+        assert "grant.look" in done.err
+        assert "Grants" not in done.out
+        assert ("0 valid credentials" in done.out) == (noun == "user")
