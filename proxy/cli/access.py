@@ -32,10 +32,10 @@ _GROUPS: Final = {
 }
 """Groups of Kubernetes' own resources that are not of the core group, so that `deploy` will do."""
 _CONSIDERED: Final = (
-    Column("role", 12),
-    Column("where", 12),
-    Column("says", 16),
-    Column("grant", 12, 1),
+    Column("role", 17),
+    Column("where", 12, wrap=True),
+    Column("says", 16, wrap=True),
+    Column("grant", rank=1, whole=True),
 )
 _COLUMNS: Final = (
     Column("user", 8),

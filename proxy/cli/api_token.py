@@ -21,14 +21,14 @@ from proxy.errors import InvalidInputError, UnavailableError
 app = typer.Typer(help="Issue and revoke API tokens for machines.", no_args_is_help=True)
 
 _COLUMNS: Final = (
-    Column("id", 12),
+    Column("id", whole=True),
     Column("user", 8),
-    Column("permissions", 12, 1),
-    Column("where", 8, 2),
-    Column("status", 7),
-    Column("expires", 10),
-    Column("created by", 6, 3),
-    Column("reason", 6, 4),
+    Column("permissions", 12, 2),
+    Column("where", 8, 3),
+    Column("status", 7, 1),
+    Column("expires", whole=True),
+    Column("created by", 6, 4),
+    Column("reason", 6, 5),
 )
 
 

@@ -12,7 +12,7 @@ from proxy.cli.output import Column, Format, show, visible
 app = typer.Typer(help="Keep records that must stay, whatever their age.", no_args_is_help=True)
 
 _COLUMNS: Final = (
-    Column("id", 12),
+    Column("id", whole=True),
     Column("since", 10),
     Column("until", 10),
     Column("placed by", 8),

@@ -45,10 +45,12 @@ class Printer:
         elif self._form is Format.NAME:
             write(f"{visible(item.get('auditID', ''))}\n")
         else:
-            cells = zip(self._row(item), self._widths, strict=True)
-            padded = [visible(cell).ljust(width) for cell, width in cells]
-            header = not self._headed
-            write(table(self._columns, [padded], width=terminal_width(), header=header))
+            row, header = self._row(item), not self._headed
+            write(
+                table(
+                    self._columns, [row], width=terminal_width(), header=header, floor=self._widths
+                )
+            )
             self._headed = True
 
 

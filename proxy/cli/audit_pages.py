@@ -8,11 +8,11 @@ from proxy.cli.moments import local
 from proxy.cli.output import Column, visible
 
 COLUMNS: Final = (
-    Column("time", 14),
+    Column("time", whole=True),
     Column("user", 8),
     Column("cluster", 8, 2),
     Column("verb", 6),
-    Column("object", 20),
+    Column("object", 20, middle=True),
     Column("namespace", 8, 1),
     Column("status", 7),
     Column("duration", 8, 4, right=True),

@@ -20,7 +20,7 @@ app = typer.Typer(help="Let old records leave the index, with two approvals.")
 
 _DAYS: Final = re.compile(r"(\d{1,6})d")
 _COLUMNS: Final = (
-    Column("id", 12),
+    Column("id", whole=True),
     Column("before", 10),
     Column("proposed by", 8),
     Column("approved by", 8),

@@ -14,13 +14,13 @@ from proxy.cli.output import Column, Format, say, show
 
 _PAGE: Final = 500
 COLUMNS: Final = (
-    Column("time", 14),
+    Column("time", whole=True),
     Column("user", 8),
     Column("address", 12),
     Column("flags", 16),
     Column("cluster", 8, 3),
     Column("verb", 6, 1),
-    Column("object", 12, 2),
+    Column("object", 12, 2, middle=True),
     Column("status", 6, 4),
 )
 

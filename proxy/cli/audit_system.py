@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Event = Mapping[str, Any]
 
 COLUMNS: Final = (
-    Column("time", 14),
+    Column("time", whole=True),
     Column("actor", 8),
     Column("action", 14),
     Column("target", 14),

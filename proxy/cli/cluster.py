@@ -16,7 +16,7 @@ app = typer.Typer(help="Manage the clusters behind the proxy.", no_args_is_help=
 _COLUMNS: Final = (
     Column("name", 8),
     Column("server", 16),
-    Column("added", 10, 2),
+    Column("added", rank=2, whole=True),
     Column("account", 12, 1),
 )
 _MINIMAL: Final = "may only impersonate"

@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
 _COLUMNS: Final = (
     Column("status", 7),
-    Column("check", 8),
-    Column("finding", 20),
-    Column("advice", 20, 1),
+    Column("check", whole=True),
+    Column("finding", 20, wrap=True),
 )
 _PATIENCE: Final = 5.0
 """Seconds the health page may take."""
@@ -54,7 +53,10 @@ def command(
         {"check": item.check, "status": item.status, "message": item.message, "advice": item.advice}
         for item in findings
     ]
-    rows = [(item.status, item.check, item.message, item.advice) for item in findings]
+    rows = [
+        (item.status, item.check, f"{item.message}. {item.advice}" if item.advice else item.message)
+        for item in findings
+    ]
     show(form, items, _COLUMNS, rows)
     if any(item.status is Status.FAILED for item in findings):
         raise typer.Exit(1)

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Give roles to users and groups, and take them back.", no_args_is_help=True)
 
 _COLUMNS: Final = (
-    Column("id", 12),
-    Column("to", 8),
-    Column("role", 8),
-    Column("where", 10),
-    Column("expires", 10, 2),
+    Column("id", whole=True),
+    Column("to", 8, wrap=True),
+    Column("role", 9, wrap=True),
+    Column("where", 12, wrap=True),
+    Column("expires", rank=2, whole=True),
     Column("status", 7, 1),
     Column("by", 6, 4),
-    Column("reason", 6, 3),
+    Column("reason", 10, 3, wrap=True),
 )
 _WHOLE_ID: Final = 36
 

@@ -17,7 +17,7 @@ _COLUMNS: Final = (
     Column("name", 8),
     Column("members", 7, right=True),
     Column("description", 10, 1),
-    Column("created", 10, 2),
+    Column("created", rank=2, whole=True),
     Column("created by", 6, 3),
 )
 

@@ -28,13 +28,13 @@ app = typer.Typer(help="Issue, list and revoke kubeconfigs.", no_args_is_help=Tr
 
 _STANDARD_OUTPUT: Final = Path("-")
 _COLUMNS: Final = (
-    Column("serial", 10),
+    Column("serial", whole=True),
     Column("user", 6),
     Column("groups", 6, 2),
     Column("clusters", 6, 3),
     Column("usage", 7, 4),
     Column("status", 7),
-    Column("valid until", 19, 1),
+    Column("valid until", rank=1, whole=True),
     Column("reason", 6, 5),
 )
 

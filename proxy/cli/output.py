@@ -12,10 +12,10 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, TextIO
 
+from proxy.cli.columns import Column, table
 from proxy.control.audit.hostile import csv_cell, hidden, visible
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "write",
 ]
 
-GAP: Final = "  "
 _PLAIN: Final = re.compile(r"[\x20-\x7e]*")
 
 
@@ -45,23 +44,6 @@ class Format(StrEnum):
     YAML = "yaml"
     NAME = "name"
     CSV = "csv"
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of a table.
-
-    Args:
-        title: its heading.
-        least: cells of the narrowest width that is still of use on a terminal.
-        rank: where it stands when the terminal is too narrow; the highest goes first, 0 stays.
-        right: aligned right, for numbers.
-    """
-
-    title: str
-    least: int = 4
-    rank: int = 0
-    right: bool = False
 
 
 def to_json(value: object, *, indent: int | None = 2) -> str:
@@ -93,82 +75,6 @@ def to_csv(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     for row in rows:
         writer.writerow([csv_cell(cell) for cell in row])
     return buffer.getvalue()
-
-
-def table(
-    columns: Sequence[Column],
-    rows: Sequence[Sequence[object]],
-    *,
-    width: int | None = None,
-    header: bool = True,
-) -> str:
-    """Lines with aligned columns.
-
-    With `width` (cells of a terminal) columns are dropped by rank and then cut with an ellipsis
-    until a line fits; without, nothing is dropped or cut.
-    """
-    cells = [[visible(cell) for cell in row] for row in rows]
-    kept = list(range(len(columns)))
-    needed = [max([_cells(columns[i].title), *(_cells(row[i]) for row in cells)]) for i in kept]
-    if width is not None:
-        kept = _keep(columns, needed, width)
-        needed = _shrink(columns, needed, kept, width)
-    lines = [[column.title.upper() for column in columns], *cells] if header else cells
-    return "".join(_line(columns, row, kept, needed) + "\n" for row in lines)
-
-
-def _line(
-    columns: Sequence[Column], row: Sequence[str], kept: Sequence[int], widths: Sequence[int]
-) -> str:
-    parts = []
-    for i in kept:
-        text = _cut(row[i], widths[i])
-        blank = " " * (widths[i] - _cells(text))
-        parts.append(blank + text if columns[i].right else text + blank)
-    return GAP.join(parts).rstrip()
-
-
-def _keep(columns: Sequence[Column], needed: Sequence[int], width: int) -> list[int]:
-    kept = list(range(len(columns)))
-
-    def least() -> int:
-        floor = sum(min(needed[i], columns[i].least) for i in kept)
-        return floor + len(GAP) * (len(kept) - 1)
-
-    while least() > width and any(columns[i].rank for i in kept):
-        kept.remove(max(kept, key=lambda i: columns[i].rank))
-    return kept
-
-
-def _shrink(
-    columns: Sequence[Column], needed: Sequence[int], kept: Sequence[int], width: int
-) -> list[int]:
-    widths = list(needed)
-    excess = sum(widths[i] for i in kept) + len(GAP) * (len(kept) - 1) - width
-    while excess > 0:
-        spare = [i for i in kept if widths[i] > columns[i].least]
-        if not spare:
-            break
-        widest = max(spare, key=lambda i: widths[i])
-        widths[widest] -= 1
-        excess -= 1
-    return widths
-
-
-def _cells(text: str) -> int:
-    if text.isascii():
-        return len(text)
-    from rich.cells import cell_len
-
-    return cell_len(text)
-
-
-def _cut(text: str, width: int) -> str:
-    if _cells(text) <= width:
-        return text
-    while text and _cells(text) >= width:
-        text = text[:-1]
-    return text + "…"
 
 
 def terminal_width(stream: TextIO | None = None) -> int | None:

@@ -19,7 +19,7 @@ _COLUMNS: Final = (
     Column("name", 8),
     Column("clusters", 16),
     Column("description", 10, 1),
-    Column("created", 10, 2),
+    Column("created", rank=2, whole=True),
     Column("created by", 6, 3),
 )
 

@@ -16,11 +16,11 @@ from proxy.errors import InvalidInputError
 app = typer.Typer(help="Look at roles, and make your own.", no_args_is_help=True)
 
 _COLUMNS: Final = (
-    Column("name", 12),
+    Column("name", whole=True),
     Column("built in", 8, 2),
-    Column("granted in", 12, 1),
+    Column("granted in", 12, 1, wrap=True),
     Column("clusters", 8),
-    Column("description", 16, 3),
+    Column("description", 24, 3, wrap=True),
 )
 
 NameArgument = Annotated[
@@ -150,7 +150,7 @@ def _row(item: dict[str, Any]) -> tuple[str, ...]:
     return (
         item["name"],
         "yes" if item["builtIn"] else "",
-        ",".join(item["scopes"]),
+        ", ".join(item["scopes"]),
         _clusters(item),
         item["description"],
     )

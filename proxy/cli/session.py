@@ -14,13 +14,13 @@ from proxy.cli.output import Column, Format, say, show
 app = typer.Typer(help="Look at exec, attach and port-forward streams.", no_args_is_help=True)
 
 _COLUMNS: Final = (
-    Column("started", 14),
+    Column("started", whole=True),
     Column("user", 8),
     Column("kind", 6),
     Column("cluster", 8, 2),
     Column("namespace", 8, 1),
-    Column("pod", 12),
-    Column("lasted", 6, 3, right=True),
+    Column("pod", 12, middle=True),
+    Column("lasted", rank=3, right=True, whole=True),
     Column("ended", 8, 4),
     Column("from", 10, 5),
     Column("id", 36, 6),

@@ -23,7 +23,7 @@ _COLUMNS: Final = (
     Column("groups", 8, 1),
     Column("status", 8),
     Column("display name", 8, 4),
-    Column("created", 10, 2),
+    Column("created", rank=2, whole=True),
     Column("created by", 6, 5),
 )
 

@@ -28,25 +28,25 @@ from proxy.errors import InvalidInputError
 
 _ADDRESSES: Final = (
     Column("address", 12),
-    Column("first seen", 10, 2),
-    Column("last seen", 10),
+    Column("first seen", rank=2, whole=True),
+    Column("last seen", whole=True),
     Column("calls", 5, 1, right=True),
     Column("credentials", 10, 3),
 )
 _CREDENTIALS: Final = (
-    Column("credential", 10),
+    Column("credential", whole=True),
     Column("usage", 6, 3),
     Column("clusters", 6, 2),
     Column("status", 7),
-    Column("until", 10, 1),
+    Column("until", rank=1, whole=True),
 )
-_GRANTS: Final = (Column("grant", 12, 2), Column("to", 8, 1), Column("role", 8), Column("where", 10), Column("status", 7))  # fmt: skip
+_GRANTS: Final = (Column("grant", rank=2, whole=True), Column("to", 8, 1), Column("role", 8), Column("where", 10), Column("status", 7))  # fmt: skip
 _CALLS: Final = (
-    Column("time", 14),
+    Column("time", whole=True),
     Column("address", 8, 1),
     Column("cluster", 6, 3),
     Column("verb", 6),
-    Column("object", 16),
+    Column("object", 16, middle=True),
     Column("namespace", 8, 4),
     Column("status", 6),
     Column("flags", 8, 2),
