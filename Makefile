@@ -38,7 +38,7 @@ demo: setup ## Try it: proxy and sandbox cluster; CONTEXT=name fronts a cluster 
 
 .PHONY: test
 test: setup ## Run the tests that need nothing but this machine
-	@$(BIN)/pytest -q --ignore tests/e2e --ignore tests/faults
+	@$(BIN)/pytest -q -n auto --dist worksteal --ignore tests/e2e --ignore tests/faults
 
 .PHONY: faults
 faults: setup ## Kill it, fill its disk, stop its database: nothing recorded may be lost

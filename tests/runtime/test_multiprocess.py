@@ -23,6 +23,7 @@ def test_a_new_run_starts_without_old_values(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pid", "left"),
     [(7, ["counter_7.db", "gauge_all_7.db", "gauge_livesum_77.db"]), (os.getpid(), None)],
+    ids=["dead", "alive"],
 )
 def test_only_live_gauges_of_the_dead_are_forgotten(
     tmp_path: Path, pid: int, left: list[str] | None
