@@ -164,12 +164,26 @@ async def _version(connection: AsyncConnection) -> int:
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Failures of the database as UnavailableError; broken constraints stay IntegrityError."""
+    """Failures of the database as UnavailableError; broken constraints stay IntegrityError.
+
+    A task that is being cancelled hears of that and nothing else: the driver's way out of a
+    connection that is cut at the same moment replaces one by the other, and the task would go on.
+    """
     try:
         yield
     except IntegrityError:
         raise
+    except UnavailableError as error:
+        _require_wanted(error)
+        raise
     except (DBAPIError, InternalClientError, PoolTimeoutError, OSError) as error:
+        _require_wanted(error)
         cause = error.orig if isinstance(error, DBAPIError) else error
         reason = "no answer in time" if isinstance(cause, TimeoutError) else str(cause)
         raise UnavailableError(f"The state database does not answer: {reason}.") from error
+
+
+def _require_wanted(error: Exception) -> None:
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error

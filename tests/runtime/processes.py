@@ -129,7 +129,10 @@ class Process:
         """The exit code, after a signal or without one."""
         if number is not None:
             self.send(number)
-        code = self._process.wait(READY)
+        try:
+            code = self._process.wait(READY)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"It has not ended after {READY} s:\n{self.output}") from None
         self._reader.join()
         assert self._process.stdout is not None
         self._process.stdout.close()

@@ -161,7 +161,7 @@ async def test_a_listening_connection_gone_silent_is_given_up(
         await listeners(state_database, 1)
         before = proxy.counts["connections"]
         await proxy.set_mode(Mode.BLACKHOLE)
-        async with asyncio.timeout(6):
+        async with asyncio.timeout(20):
             while proxy.counts["connections"] == before:
                 await asyncio.sleep(0.02)
     finally:

@@ -13,6 +13,7 @@ from proxy.state import tables
 from proxy.state.repository import StateStore
 from proxy.state.sealing import SecretBox
 from proxy.state.snapshot import Credential, Usage
+from proxy.state.transactions import translated
 from tests.faults.fault_proxy import Cut, FaultProxy, Mode
 from tests.postgres import Database
 
@@ -80,6 +81,27 @@ async def test_new_connections_give_up_too(proxy: FaultProxy, store: StateStore)
     proxy.cut()
     await proxy.set_mode(Mode.BLACKHOLE)
     await fails_soon(store.version())
+
+
+@pytest.mark.parametrize(
+    "made_of_it", [OSError("closed"), UnavailableError("It was given up.")], ids=["driver", "limit"]
+)
+async def test_who_is_cancelled_is_not_told_of_the_database(made_of_it: Exception) -> None:
+    begun = asyncio.Event()
+
+    async def ask() -> None:
+        with translated():
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise made_of_it from None  # what a driver does that is cut at the same moment
+
+    asked = asyncio.create_task(ask())
+    await begun.wait()
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
 
 
 @pytest.mark.parametrize("name", METHODS)
