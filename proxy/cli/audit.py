@@ -1,6 +1,6 @@
 """`kubewitness audit`: look at what was recorded. Every look is itself recorded first."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -14,21 +14,11 @@ from proxy.cli.audit_suspicious import suspicious
 from proxy.cli.audit_system import system
 from proxy.cli.connection import connect, path_of
 from proxy.cli.context import DataDirOption, FormOption, ViaOption
-from proxy.cli.output import (
-    Format,
-    say,
-    show,
-    to_json,
-    to_yaml,
-    write,
-)
-
-if TYPE_CHECKING:
-    from proxy.cli.client import Client
+from proxy.cli.looking import look, say_what_is_missing
+from proxy.cli.output import Format, show, to_json, to_yaml, write
 
 app = typer.Typer(help="Search, follow and export the audit log.", no_args_is_help=True)
 
-_PAGE: Final = 500
 _WIDTHS: Final = (8, 14, 12, 6, 36, 14, 10, 8, 16)
 """Cells that `tail -f` keeps for each column."""
 TextArgument = Annotated[
@@ -49,29 +39,9 @@ def search(
     client = connect(data_dir, via)
     if text:
         query["text"] = text
-    items, more, complete = _found(client, query | {"oldest": oldest}, limit)
-    _show_calls(form, items)
-    if not complete:
-        say("The index is behind; the latest calls may be missing. Look again in a moment.")
-    if more:
-        say(
-            f"There are more; --limit {limit * 10} shows them, --since and the other filters fewer."
-        )
-
-
-def _found(client: "Client", query: Query, limit: int) -> tuple[list[dict[str, Any]], bool, bool]:
-    items: list[dict[str, Any]] = []
-    cursor, complete = "", True
-    while len(items) < limit:
-        page = client.get(
-            "/audit/calls", query | {"limit": min(_PAGE, limit - len(items)), "cursor": cursor}
-        )
-        items += page["items"]
-        complete = complete and page["complete"]
-        cursor = page["next"]
-        if not cursor:
-            break
-    return items, bool(cursor), complete
+    found = look(client, "/audit/calls", query | {"oldest": oldest}, limit)
+    _show_calls(form, found.items)
+    say_what_is_missing(found, limit)
 
 
 def _show_calls(form: Format, items: list[dict[str, Any]]) -> None:
@@ -98,8 +68,7 @@ def tail(
     if text:
         query["text"] = text
     if not following:
-        items, _, _ = _found(client, query, lines) if lines else ([], False, True)
-        _show_calls(form, items[::-1])
+        _show_calls(form, look(client, "/audit/calls", query, lines).items[::-1])
         return
     printer = Printer(form, pages.COLUMNS, _WIDTHS, pages.row)
     follow(client, query | {"last": lines}, printer, "audit tail -f")

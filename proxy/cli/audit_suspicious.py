@@ -9,10 +9,10 @@ from proxy.audit.flags import Flag
 from proxy.cli.completion import complete_serial, complete_user
 from proxy.cli.connection import connect
 from proxy.cli.context import DataDirOption, FormOption, ViaOption
+from proxy.cli.looking import look, say_what_is_missing
 from proxy.cli.moments import local, to_api
-from proxy.cli.output import Column, Format, say, show
+from proxy.cli.output import Column, Format, show
 
-_PAGE: Final = 500
 COLUMNS: Final = (
     Column("time", whole=True),
     Column("user", 8),
@@ -60,26 +60,10 @@ def suspicious(
         "since": to_api(since or None, "--since"),
         "until": to_api(until or None, "--until"),
     }
-    client = connect(data_dir, via)
-    items: list[dict[str, Any]] = []
-    cursor, complete = "", True
-    while len(items) < limit:
-        page = client.get(
-            "/audit/suspicious",
-            {name: value for name, value in query.items() if value}
-            | {"limit": min(_PAGE, limit - len(items)), "cursor": cursor},
-        )
-        items += page["items"]
-        complete = complete and page["complete"]
-        cursor = page["next"]
-        if not cursor:
-            break
-    rows = [row(item) for item in items]
-    show(form, items, COLUMNS, rows, name="id", empty="Nothing was out of the ordinary.")
-    if not complete:
-        say("The index is behind; the latest calls may be missing. Look again in a moment.")
-    if cursor:
-        say(f"There are more; --limit {limit * 10} shows them.")
+    found = look(connect(data_dir, via), "/audit/suspicious", query, limit)
+    rows = [row(item) for item in found.items]
+    show(form, found.items, COLUMNS, rows, name="id", empty="Nothing was out of the ordinary.")
+    say_what_is_missing(found, limit)
 
 
 def row(item: Mapping[str, Any]) -> tuple[str, ...]:

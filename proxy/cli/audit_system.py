@@ -9,6 +9,7 @@ from proxy.cli.audit_live import Printer, follow
 from proxy.cli.completion import complete_user
 from proxy.cli.connection import connect
 from proxy.cli.context import DataDirOption, FormOption, ViaOption
+from proxy.cli.looking import PAGE, say_behind
 from proxy.cli.moments import local, to_api
 from proxy.cli.output import Column, Format, say, show
 
@@ -28,7 +29,6 @@ COLUMNS: Final = (
     Column("reason", 10, 1),
 )
 _WIDTHS: Final = (8, 14, 20, 24, 24, 15, 9, 20)
-_PAGE: Final = 500
 _BEFORE: Final = 10
 _REQUESTED: Final = "requested"
 
@@ -96,13 +96,13 @@ def system(
 def _show(
     client: "Client", query: Mapping[str, object], form: Format, limit: int, *, everything: bool
 ) -> None:
-    pages = _Pages(client, query, min(_PAGE, 2 * limit))
+    pages = _Pages(client, query, min(PAGE, 2 * limit))
     found = pages.events() if everything else _acts(pages.events())
     items = [item for _, item in zip(range(limit), found, strict=False)]
     rows = [row(item) for item in items]
     show(form, items, COLUMNS, rows, name="auditID", empty="Nothing found that you may see.")
     if not pages.complete:
-        say("The index is behind; the latest may be missing. Look again in a moment.")
+        say_behind("acts")
     if next(found, None) is not None:
         say("There are more; --limit shows more of them, --since and the other filters fewer.")
 

@@ -8,8 +8,9 @@ import typer
 from proxy.cli.completion import complete_cluster, complete_user
 from proxy.cli.connection import connect
 from proxy.cli.context import DataDirOption, FormOption, ViaOption
+from proxy.cli.looking import look, say_what_is_missing
 from proxy.cli.moments import local, parse, to_api
-from proxy.cli.output import Column, Format, say, show
+from proxy.cli.output import Column, Format, show
 
 app = typer.Typer(help="Look at exec, attach and port-forward streams.", no_args_is_help=True)
 
@@ -25,7 +26,6 @@ _COLUMNS: Final = (
     Column("from", 10, 5),
     Column("id", 36, 6),
 )
-_PAGE: Final = 500
 
 
 @app.command(
@@ -75,21 +75,10 @@ def list_sessions(
         "user": user, "cluster": cluster, "namespace": namespace, "pod": pod, "open": under_way,
         "since": to_api(since, "--since"), "until": to_api(until, "--until"),
     }  # fmt: skip
-    items: list[dict[str, Any]] = []
-    cursor, complete = "", True
-    while len(items) < limit:
-        asked = query | {"limit": min(_PAGE, limit - len(items)), "cursor": cursor}
-        page = client.get("/sessions", asked)
-        items += page["items"]
-        complete = complete and page["complete"]
-        cursor = page["next"]
-        if not cursor:
-            break
-    show(form, items, _COLUMNS, [_row(item) for item in items], name="id", empty="No sessions.")
-    if not complete:
-        say("The index is behind; the latest sessions may be missing. Look again in a moment.")
-    if cursor:
-        say(f"There are more; --limit {limit * 10} shows them, --since and the others fewer.")
+    found = look(client, "/sessions", query, limit)
+    rows = [_row(item) for item in found.items]
+    show(form, found.items, _COLUMNS, rows, name="id", empty="No sessions.")
+    say_what_is_missing(found, limit, "sessions")
 
 
 def _row(item: dict[str, Any]) -> tuple[object, ...]:

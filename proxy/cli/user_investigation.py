@@ -11,11 +11,11 @@ import typer
 from proxy.cli.completion import complete_user
 from proxy.cli.connection import connect, path_of
 from proxy.cli.context import DataDirOption, ViaOption
+from proxy.cli.looking import say_behind
 from proxy.cli.moments import local, to_api
 from proxy.cli.output import (  # fmt: skip
     Column,
     Format,
-    say,
     table,
     terminal_width,
     to_json,
@@ -86,7 +86,7 @@ def investigate(
     else:
         write(page(found, terminal_width()))
         if not found["complete"]:
-            say("The index is behind; the latest calls may be missing. Look again in a moment.")
+            say_behind()
 
 
 def page(found: Mapping[str, Any], width: int | None) -> str:
