@@ -160,7 +160,8 @@ class SystemEvent(msgspec.Struct, omit_defaults=True, tag_field="kind", tag="Sys
     action: str
     """Noun and verb: `credential.issue`, `cluster.add`, `audit.search`, `journal.recover`."""
     actor: str = ""
-    """User of the control plane's client certificate; empty when the proxy acted by itself."""
+    """User of the control plane's client certificate; `os:` and a login of the operating system for
+    commands that work on a server's disk; empty when the proxy acted by itself."""
     source_ips: tuple[str, ...] = ()
     target: str = ""
     outcome: str = "ok"

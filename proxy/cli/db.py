@@ -6,16 +6,16 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from proxy.cli import db_move
+from proxy.cli import db_move, db_rebuild
 from proxy.cli.context import FormOption
-from proxy.cli.output import Column, Format, say, show, to_json, to_yaml, write
-from proxy.cli.progress import bars
+from proxy.cli.output import Column, Format, show, to_json, to_yaml, write
 from proxy.data_dir import DataDir
 from proxy.errors import ConflictError, InvalidInputError
 from proxy.settings import load, read_database_url
 
 app = typer.Typer(help="Set up and look after the database.", no_args_is_help=True)
 db_move.register(app)
+db_rebuild.register(app)
 
 DirOption = Annotated[
     Path | None,
@@ -155,6 +155,7 @@ def accept_server(data_dir: DirOption = None) -> None:
     """
     from proxy.audit.index.postgresql.identity import KnownServer
     from proxy.runtime import database as runtime
+    from proxy.runtime.local_acts import local_acts
 
     settings = _settings(data_dir)
     data = DataDir(settings.data_dir)
@@ -162,96 +163,14 @@ def accept_server(data_dir: DirOption = None) -> None:
     if not settings.database:
         raise InvalidInputError("The database is embedded; there is no server to accept.")
     known = KnownServer(data.database_server)
-    before, now = asyncio.run(runtime.accept_server(settings.database, known))
+    acts = local_acts(data, settings)
+    before, now = asyncio.run(runtime.accept_server(settings.database, known, acts))
     if before == now:
-        write(f"It is the server we know: system {now.identifier}, timeline {now.timeline}.\n")
+        write(f"It is the server we know: {runtime.named(now)}.\n")
         return
     if before is not None:
-        write(f"Before: system {before.identifier}, timeline {before.timeline}.\n")
-    write(f"Accepted: system {now.identifier}, timeline {now.timeline}.\n")
-
-
-@app.command(
-    epilog="Examples:\n\n  kubewitness db rebuild --data-dir D\n\n"
-    "  kubewitness db rebuild --data-dir D --journals /volumes/replica-2/journal\n\n"
-    "  KUBEWITNESS_ADMIN_DATABASE=postgresql://postgres@db/audit kubewitness db rebuild --data-dir D"
-)
-def rebuild(
-    journals: Annotated[
-        list[Path] | None,
-        typer.Option(help="More directories with journals, as of other replicas; repeat it."),
-    ] = None,
-    admin_database: Annotated[
-        str,
-        typer.Option(
-            envvar="KUBEWITNESS_ADMIN_DATABASE",
-            help="URL of a database administrator; then blocks that hide records are made anew.",
-            show_default=False,
-        ),
-    ] = "",
-    data_dir: DirOption = None,
-) -> None:
-    """Make the index anew from the journals, and compare it with them record by record.
-
-    An embedded index is replaced, so `serve` must not run. In PostgreSQL what is missing is added
-    and no record is taken away, while `serve` runs; what leads searches to the records is made
-    again and compared, too.
-    """
-    settings = _settings(data_dir)
-    data = DataDir(settings.data_dir)
-    data.require()
-    missing = [path for path in journals or [] if not path.is_dir()]
-    if missing:
-        raise InvalidInputError(f"There is no directory {missing[0]}.")
-    if settings.database:
-        compared, left = asyncio.run(
-            _in_postgresql(settings.database, data, journals or [], admin_database)
-        )
-    else:
-        if journals:
-            raise InvalidInputError("--journals is for replicas that share a database.")
-        with data.exclusively():
-            compared, left = asyncio.run(_embedded(data)), []
-    write(f"{compared.records} records in the index, byte for byte as in the journals.\n")
-    for what in ("missing", "different", "unknown"):
-        found = getattr(compared, what)
-        if found:
-            say(f"{len(found)} {what}, the first is {found[0][1]} of {found[0][0]}.")
-    if not compared.equal:
-        raise ConflictError("The index does not hold what the journals do.")
-    if left:
-        raise ConflictError(
-            f"{len(left)} blocks hide records from searches.",
-            hint="With KUBEWITNESS_ADMIN_DATABASE set, this command makes them anew.",
-        )
-
-
-async def _embedded(data: DataDir) -> Any:  # noqa: ANN401  # Compared; imported late, for --help
-    from proxy.runtime.rebuild import rebuild_sqlite
-
-    with bars() as told:
-        return await rebuild_sqlite(data, told)
-
-
-async def _in_postgresql(
-    url: str, data: DataDir, more: list[Path], admin: str
-) -> tuple[Any, list[Any]]:
-    """What was compared, and the blocks that hide records still."""
-    from proxy.audit.index.postgresql.identity import KnownServer
-    from proxy.runtime.database import open_index
-    from proxy.runtime.rebuild import fill_and_compare, look_at_blocks
-
-    index = await open_index(url, KnownServer(data.database_server))
-    try:
-        with bars() as told:
-            compared = await fill_and_compare(index, [data.journal, *more], told)
-            found, left = await look_at_blocks(url, index, admin, told)
-    finally:
-        await index.close()
-    for one in found:
-        what = "false" if one in left else "made anew"
-        say(f"Block {one.first} of {one.writer} hid records: {one.why}; {what}.")
-    return compared, left
+        write(f"Before: {runtime.named(before)}.\n")
+    write(f"Accepted: {runtime.named(now)}.\n")
 
 
 def _settings(data_dir: Path | None) -> Any:  # noqa: ANN401  # Settings

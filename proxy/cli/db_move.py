@@ -35,13 +35,14 @@ def move(
     `serve` must not run, and the database must be as `db upgrade` leaves it, without a state of its
     own. Records follow by themselves: `serve` ships the journals, from their beginning on.
     """
+    from proxy.runtime.local_acts import person
     from proxy.runtime.moving import move_state
 
     settings = load({"data_dir": str(data_dir)} if data_dir is not None else {})
     data = DataDir(settings.data_dir)
     data.require()
     with data.exclusively():
-        moved = asyncio.run(move_state(settings, data))
+        moved = asyncio.run(move_state(settings, data, actor=person()))
     for table, rows in moved.items():
         write(f"{rows:6}  {table.replace('_', ' ')}\n")
     write(f"{data.state_database} is not used any more and stays as it is.\n")

@@ -142,8 +142,9 @@ def initialise_like(origin: DataDir, settings: Settings) -> Settings:
 
 async def _fill(settings: Settings, data: DataDir) -> None:
     from proxy.runtime.initialise import fill
+    from proxy.runtime.local_acts import person
 
-    await fill(settings, data)
+    await fill(settings, data, actor=person())
 
 
 def _chosen(settings: Settings, names: frozenset[str]) -> dict[str, object]:

@@ -3,16 +3,20 @@
 import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from proxy.audit.acts import Acts
 from proxy.audit.index.postgres import PostgresIndex
 from proxy.audit.index.postgresql import attestation
 from proxy.audit.index.postgresql.connecting import connect, translated
 from proxy.audit.index.postgresql.identity import Identity, KnownServer
 from proxy.audit.index.postgresql.upgrade import upgrading
 from proxy.errors import KubewitnessError, UnavailableError
+from proxy.settings import database_place
 from proxy.state import database as state
 from proxy.state.roles import SCHEMA, VIEWS, Role
+
+ACCEPT: Final = "database.accept"
 
 
 async def upgrade(url: str, logins: Iterable[str], say: Callable[[str], None]) -> None:
@@ -125,22 +129,33 @@ _REMOVED = f"SELECT writer, sum(records)::bigint FROM {VIEWS}.removed GROUP BY w
 _COUNT = f"SELECT writer, count(*) FROM {VIEWS}.events GROUP BY writer"
 
 
-async def accept_server(url: str, known: KnownServer) -> tuple[Identity | None, Identity]:
+async def accept_server(
+    url: str, known: KnownServer, acts: Acts
+) -> tuple[Identity | None, Identity]:
     """Take the server that `url` leads to now for ours; which it was before, and which it is.
 
-    Raises what `PostgresIndex.attest` does about a server that does not keep records as it must.
+    Raises what `PostgresIndex.attest` does about a server that does not keep records as it must,
+    and UnavailableError when it cannot be put on record with `acts`.
     """
     before: Identity | None = None
     with contextlib.suppress(UnavailableError):  # a damaged file is replaced, too
         before = await known.get()
-    connection = await connect(url, Role.WRITER)
-    try:
-        with translated(hint=""):
-            found = attestation.attest(await attestation.look(connection), None)
-    finally:
-        await connection.close()
-    await known.accept(found)
+    was = {"before": named(before)} if before is not None else {}
+    async with acts.act(ACCEPT, database_place(url), was) as told:
+        connection = await connect(url, Role.WRITER)
+        try:
+            with translated(hint=""):
+                found = attestation.attest(await attestation.look(connection), None)
+        finally:
+            await connection.close()
+        told["after"] = named(found)
+        await known.accept(found)
     return before, found
+
+
+def named(server: Identity) -> str:
+    """A server as people compare it with another."""
+    return f"system {server.identifier}, timeline {server.timeline}"
 
 
 async def open_index(url: str, known: KnownServer | None = None) -> PostgresIndex:

@@ -8,9 +8,7 @@ from typing import Final
 
 import structlog
 
-from proxy.audit.event import SystemEvent, body, new_id
-from proxy.audit.port import Journal
-from proxy.clock import Clock, rfc3339
+from proxy.audit.acts import Acts
 from proxy.errors import ConflictError, InvalidInputError, SettingsError
 from proxy.state.repository import StateStore, check_cluster_name
 from proxy.state.snapshot import ClusterRecord
@@ -24,8 +22,7 @@ _log = structlog.get_logger(__name__)
 async def register_local(
     name: str,
     store: StateStore,
-    journal: Journal,
-    clock: Clock,
+    acts: Acts,
     access: Callable[[], Access] = in_cluster_access,
 ) -> bool:
     """Register the cluster our pod runs in as `name`; an empty one registers nothing.
@@ -44,30 +41,15 @@ async def register_local(
     server = access().server
     if await _known(store, name):
         return False
-    now = clock.now()
-    event = SystemEvent(
-        event_id=new_id(now),
-        stage_timestamp=rfc3339(now),
-        action=ACTION,
-        target=name,
-        outcome="requested",
-        detail={"inCluster": True, "server": server, "by": "the setting in_cluster"},
-    )
-    await journal.append(body(event))
+    detail = {"inCluster": True, "server": server, "by": "the setting in_cluster"}
     try:
-        record = await store.add_cluster(name, server=server, kubeconfig=b"", in_cluster=True)
+        async with acts.act(ACTION, name, detail) as told:
+            record = await store.add_cluster(name, server=server, kubeconfig=b"", in_cluster=True)
+            told["id"] = record.id
     except ConflictError:
         if await _known(store, name):  # another replica was faster
             return False
         raise
-    done = SystemEvent(
-        event_id=event.event_id,
-        stage_timestamp=rfc3339(clock.now()),
-        action=ACTION,
-        target=name,
-        detail={"id": record.id, "inCluster": True, "server": server},
-    )
-    await journal.append(body(done))
     _log.info("registered the cluster that this pod runs in", cluster=name, server=server)
     return True
 

@@ -1,21 +1,22 @@
 """Taking a data directory's embedded state to PostgreSQL, on record before and after."""
 
 from collections.abc import Mapping
+from typing import Final
 
-from proxy.audit.event import SystemEvent, body, new_id
+from proxy.audit.acts import PROXY, Actor, Acts, into
 from proxy.audit.journal.writer import JournalWriter
-from proxy.clock import Clock, SystemClock, rfc3339
+from proxy.clock import Clock, SystemClock
 from proxy.data_dir import DataDir
-from proxy.errors import KubewitnessError, SettingsError
+from proxy.errors import SettingsError
 from proxy.runtime.core import MAIN_SLOT
-from proxy.settings import Settings
+from proxy.settings import Settings, database_place
 from proxy.state import moving
 
-ACTION = "state.move"
+ACTION: Final = "state.move"
 
 
 async def move_state(
-    settings: Settings, data: DataDir, clock: Clock | None = None
+    settings: Settings, data: DataDir, clock: Clock | None = None, actor: Actor = PROXY
 ) -> Mapping[str, int]:
     """Copy the state of `data` to the database of `settings`; rows by table.
 
@@ -28,27 +29,11 @@ async def move_state(
         )
     clock = clock or SystemClock()
     journal = await JournalWriter.open(data.path, MAIN_SLOT, settings.journal, clock=clock)
-    act = new_id(clock.now())
-
-    async def record(outcome: str, counts: Mapping[str, int]) -> None:
-        event = SystemEvent(
-            event_id=act,
-            stage_timestamp=rfc3339(clock.now()),
-            action=ACTION,
-            target=data.path.name,
-            outcome=outcome,
-            detail=dict(counts),
-        )
-        await journal.append(body(event))
-
+    acts, place = Acts(into(journal), clock, actor), database_place(settings.database)
     try:
-        await record("requested", {})
-        try:
+        async with acts.act(ACTION, data.path.name, {"database": place}) as told:
             moved = await moving.move(data.state_database, settings.database)
-        except KubewitnessError as error:
-            await record(f"failed: {error.message}", {})
-            raise
-        await record("ok", moved)
+            told.update(moved)
     finally:
         await journal.close()
     return moved

@@ -16,6 +16,7 @@ from proxy.audit.index.tailing import JournalTail
 from proxy.audit.journal.archive import Archive
 from proxy.data_dir import DataDir
 
+ACTION: Final = "index.rebuild"
 _PAGE: Final = 2000
 """Rows that are compared together."""
 

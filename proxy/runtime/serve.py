@@ -19,6 +19,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from proxy import __version__
+from proxy.audit.acts import Acts, into
 from proxy.audit.index.indexer import Indexer
 from proxy.audit.index.listeners import Looks
 from proxy.audit.index.sqlite import SqliteIndex
@@ -197,16 +198,19 @@ class Server:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
+        # Into the journal itself: what ships it, and may be waited for, has not begun yet.
+        acts = Acts(into(core.journal), self._clock)
+
         async def ensure() -> None:
             await ensure_admin(
                 core.data,
                 core.store,
                 core.identity.authorities(),
+                acts,
                 server=f"https://{address}",
                 clock=self._clock,
             )
-            local = self._settings.in_cluster
-            await register_local(local, core.store, core.journal, self._clock)
+            await register_local(self._settings.in_cluster, core.store, acts)
             await core.watcher.refresh()
 
         await (self._patience.until(ensure) if core.sharing is not None else ensure())

@@ -9,6 +9,7 @@ from proxy.audit.journal.records import segments
 from proxy.audit.journal.writer import JournalWriter
 from proxy.clock import Clock
 from proxy.data_dir import DataDir
+from proxy.runtime.local_acts import SLOT
 from proxy.settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -26,7 +27,8 @@ async def recover_unused(
     """
     # Nobody's calls go there, so it needs no reserve either.
     given = settings.journal.model_copy(update={"reserve_bytes": 0})
-    for slot in sorted(unsealed(data) - set(used)):
+    # A command may be writing into its own at this moment, and recovers it the next time itself.
+    for slot in sorted(unsealed(data) - set(used) - {SLOT}):
         _log.info("recovering the journal of an unused slot", slot=slot)
         journal = await JournalWriter.open(data.path, slot, given, clock=clock)
         await journal.close()

@@ -9,7 +9,10 @@ import pytest
 import yaml
 
 from proxy.cli.app import run
+from proxy.runtime.local_acts import SLOT
+from tests.audit.reading import records
 from tests.control.plane import Plane
+from tests.postgres import Database
 
 
 @dataclass(frozen=True)
@@ -114,3 +117,30 @@ def contexts(
     path.write_text(yaml.safe_dump(document))
     monkeypatch.setenv("KUBEWITNESS_CONFIG", str(path))
     return path
+
+
+LOGIN = "kw_move_login"
+
+
+@pytest.fixture
+def upgraded(command: Command, database: Database, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of `serve`'s login in a database that `db upgrade` was run on."""
+    database.exec(
+        f"""
+        DO $$ BEGIN
+          IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{LOGIN}') THEN
+            CREATE ROLE {LOGIN} LOGIN PASSWORD 'p';
+          END IF;
+        END $$;
+        """
+    )
+    monkeypatch.setenv("KUBEWITNESS_ADMIN_DATABASE", database.url)
+    done = command("db", "upgrade", "--login", LOGIN, direct=True)
+    assert done.code == 0, done.err
+    return database.login(LOGIN, "p")
+
+
+def local_acts(plane: Plane) -> list[dict[str, Any]]:
+    """What commands on the server's disk recorded by themselves."""
+    found = records(plane.data.path, SLOT)
+    return [item for item in found if item["action"] not in ("journal.open", "journal.close")]

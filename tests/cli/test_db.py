@@ -1,24 +1,33 @@
 """`kubewitness db` by hand: on the embedded database, and what it says without one."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Command
+from proxy.runtime.local_acts import person
+from tests.cli.conftest import Command, local_acts
 from tests.control.plane import Plane
 from tests.postgres import Database
 
 
-def test_an_embedded_index_is_rebuilt_while_nothing_serves(
-    plane: Plane, command: Command, stop: Callable[[], None]
-) -> None:
-    plane.client().get("/audit/calls")
+def test_an_embedded_database_has_no_server(plane: Plane, command: Command) -> None:
     assert "embedded" in command("db", "status").out
     assert "no server to accept" in command("db", "accept-server").err
-    stop()
-    done = command("db", "rebuild")
-    assert (done.code, "byte for byte" in done.out) == (0, True), done.err
+
+
+def test_accepting_a_server_is_on_record(
+    plane: Plane, command: Command, upgraded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBEWITNESS_DATABASE", upgraded)
+    plane.data.database_server.write_text('{"systemIdentifier":"8","timeline":1}')
+    done = command("db", "accept-server")
+    assert (done.code, "Before: system 8" in done.out) == (0, True), done.err
+    intent, outcome = local_acts(plane)
+    assert (intent["action"], intent["outcome"]) == ("database.accept", "requested")
+    assert outcome["detail"]["before"] == "system 8, timeline 1"
+    assert outcome["detail"]["after"] in done.out
+    assert (outcome["actor"], outcome["detail"]["via"]) == (person().name, "cli (local)")
+    assert ":p@" not in str(local_acts(plane)), "no password"
 
 
 @pytest.mark.parametrize(
@@ -29,7 +38,6 @@ def test_an_embedded_index_is_rebuilt_while_nothing_serves(
         (("db", "upgrade", "--database", "postgresql://a:b/c@db/audit"), 2, "/ as %2F"),
         (("db", "upgrade", "--database-file", "/nowhere/dsn"), 2, "/nowhere/dsn"),
         (("db", "upgrade", "--database-file", "/x", "--database", "y"), 2, "both set"),
-        (("db", "rebuild", "--data-dir", "/nowhere"), 4, "not a kubewitness data directory"),
         (("db", "status", "--data-dir", "/nowhere"), 4, "not a kubewitness data directory"),
         (("db", "accept-server", "--data-dir", "/nowhere"), 4, "not a kubewitness data directory"),
     ],
@@ -40,14 +48,6 @@ def test_what_is_missing_is_said(
     monkeypatch.delenv("KUBEWITNESS_ADMIN_DATABASE", raising=False)
     done = command(*words, direct=True)
     assert (done.code, says in done.err) == (code, True), done.err
-
-
-def test_journals_of_replicas_are_for_a_shared_database(
-    plane: Plane, command: Command, stop: Callable[[], None], tmp_path: Path
-) -> None:
-    stop()
-    done = command("db", "rebuild", "--journals", str(tmp_path))
-    assert (done.code, "share a database" in done.err) == (2, True)
 
 
 def test_upgrade_says_what_it_did_and_no_password(

@@ -7,29 +7,10 @@ from typing import Any
 
 import pytest
 
+from proxy.runtime.local_acts import person
 from tests.cli.conftest import Command
 from tests.control.plane import Plane
 from tests.postgres import Database
-
-LOGIN = "kw_move_login"
-
-
-@pytest.fixture
-def upgraded(command: Command, database: Database, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of `serve`'s login in a database that `db upgrade` was run on."""
-    database.exec(
-        f"""
-        DO $$ BEGIN
-          IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{LOGIN}') THEN
-            CREATE ROLE {LOGIN} LOGIN PASSWORD 'p';
-          END IF;
-        END $$;
-        """
-    )
-    monkeypatch.setenv("KUBEWITNESS_ADMIN_DATABASE", database.url)
-    done = command("db", "upgrade", "--login", LOGIN, direct=True)
-    assert done.code == 0, done.err
-    return database.login(LOGIN, "p")
 
 
 def acts(plane: Plane) -> list[dict[str, Any]]:
@@ -65,6 +46,10 @@ def test_clusters_and_credentials_go_along_and_it_is_on_record(
     assert outcomes[:3] == ["requested", "ok", "requested"]
     assert outcomes[3].startswith("failed: The database has a state already")
     assert acts(prod)[1]["detail"]["clusters"] == 2
+    assert {(act["actor"], act["detail"]["via"]) for act in acts(prod)} == {
+        (person().name, "cli (local)")
+    }
+    assert ":p@" not in str(acts(prod)), "no password"
 
 
 def test_it_needs_a_database_and_nothing_that_serves(

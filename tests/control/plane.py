@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from proxy.audit.acts import Acts, into
 from proxy.audit.event import (
     Call,
     ObjectRef,
@@ -210,7 +211,9 @@ class Plane:
         sock = bind("127.0.0.1:0", "control")
         listener = WebListener(build(self.services), sock, tls.context)
         self.address = listener.address
-        await ensure_admin(data, store, authorities, server=f"https://{self.address}", clock=clock)
+        acts = Acts(into(writer), clock)
+        server = f"https://{self.address}"
+        await ensure_admin(data, store, authorities, acts, server=server, clock=clock)
         await watcher.start()
         self._stack.push_async_callback(watcher.close)
         await listener.start()

@@ -32,11 +32,15 @@ def own_actions() -> set[str]:
             if isinstance(node, ast.AnnAssign)
         }
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "SystemEvent":
-                for keyword in node.keywords:
-                    value = named.get(ast.unparse(keyword.value), keyword.value)
-                    if keyword.arg == "action" and isinstance(value, ast.Constant):
-                        found.add(str(value.value))
+            if not isinstance(node, ast.Call):
+                continue
+            given = [item.value for item in node.keywords if item.arg == "action"]
+            if ast.unparse(node.func).endswith(".act"):
+                given = node.args[:1]
+            elif ast.unparse(node.func) != "SystemEvent":
+                continue
+            values = (named.get(ast.unparse(value), value) for value in given)
+            found |= {str(value.value) for value in values if isinstance(value, ast.Constant)}
     return found
 
 

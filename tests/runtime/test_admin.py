@@ -9,12 +9,14 @@ import yaml
 
 from proxy.clock import SystemClock
 from proxy.data_dir import DataDir
+from proxy.errors import UnavailableError
 from proxy.pki.authorities import Authorities
 from proxy.runtime.admin import LIFE, USER, ensure_admin
 from proxy.state.database import sqlite_url
 from proxy.state.repository import StateStore
 from proxy.state.sealing import SecretBox
 from proxy.state.snapshot import Credential, Usage
+from tests.audit.written import Written
 
 
 class LaterClock(SystemClock):
@@ -28,7 +30,7 @@ class LaterClock(SystemClock):
 
 
 Ensure = Callable[..., Awaitable[Credential | None]]
-Place = tuple[DataDir, StateStore, Authorities, LaterClock, Ensure]
+Place = tuple[DataDir, StateStore, Authorities, LaterClock, Ensure, Written]
 
 
 @pytest.fixture
@@ -40,18 +42,19 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
         sqlite_url(data.state_database), SecretBox.open(data.state_key), clock=clock
     )
     authorities = Authorities.open(data.pki, clock=clock)
+    written = Written()
 
     async def ensure(
         server: str = "https://127.0.0.1:1", using: Authorities = authorities
     ) -> Credential | None:
-        return await ensure_admin(data, store, using, server=server, clock=clock)
+        return await ensure_admin(data, store, using, written.acts(), server=server, clock=clock)
 
-    yield data, store, authorities, clock, ensure
+    yield data, store, authorities, clock, ensure, written
     await store.close()
 
 
 async def test_the_first_time_one_is_issued_and_recorded(place: Place) -> None:
-    data, store, _, _, ensure = place
+    data, store, _, _, ensure, _ = place
     credential = await ensure()
     assert credential is not None
     assert (credential.user, credential.usage) == (USER, Usage.ADMIN)
@@ -65,7 +68,7 @@ async def test_the_first_time_one_is_issued_and_recorded(place: Place) -> None:
 
 
 async def test_the_second_time_nothing_changes(place: Place) -> None:
-    data, store, _, _, ensure = place
+    data, store, _, _, ensure, _ = place
     await ensure()
     before = data.admin_context.stat()
     assert await ensure() is None
@@ -74,7 +77,7 @@ async def test_the_second_time_nothing_changes(place: Place) -> None:
 
 
 async def test_a_new_address_is_written_without_a_new_credential(place: Place) -> None:
-    data, *_, ensure = place
+    data, *_, ensure, _ = place
     await ensure()
     key = yaml.safe_load(data.admin_context.read_text())["client-key-data"]
     assert await ensure("https://127.0.0.1:2") is None
@@ -83,7 +86,7 @@ async def test_a_new_address_is_written_without_a_new_credential(place: Place) -
 
 
 async def test_it_is_renewed_when_a_third_is_left(place: Place) -> None:
-    _, _, _, clock, ensure = place
+    _, _, _, clock, ensure, _ = place
     first = await ensure()
     assert first is not None
     clock.ahead = LIFE * 0.6
@@ -95,7 +98,7 @@ async def test_it_is_renewed_when_a_third_is_left(place: Place) -> None:
 
 
 async def test_a_revoked_one_is_replaced(place: Place) -> None:
-    _, store, _, _, ensure = place
+    _, store, _, _, ensure, _ = place
     first = await ensure()
     assert first is not None
     await store.revoke(serial=first.serial)
@@ -106,7 +109,7 @@ async def test_a_revoked_one_is_replaced(place: Place) -> None:
     "content", ["", "not: [yaml", "- a list", "client-key-data: x", "server: y"]
 )
 async def test_a_damaged_file_is_written_anew(place: Place, content: str) -> None:
-    data, *_, ensure = place
+    data, *_, ensure, _ = place
     await ensure()
     data.admin_context.write_text(content)
     assert await ensure() is not None
@@ -114,9 +117,77 @@ async def test_a_damaged_file_is_written_anew(place: Place, content: str) -> Non
 
 
 async def test_after_a_rotation_the_file_trusts_both_authorities(place: Place) -> None:
-    data, _, authorities, _, ensure = place
+    data, _, authorities, _, ensure, _ = place
     await ensure()
     rotated = authorities.rotate()
     assert await ensure(using=rotated) is None, "the old authority is still trusted"
     bundle = base64.b64decode(yaml.safe_load(data.admin_context.read_text())["ca-data"])
     assert bundle.count(b"BEGIN CERTIFICATE") == 2
+
+
+async def test_issuing_and_revoking_are_on_record_before_the_file_appears(place: Place) -> None:
+    data, store, _, clock, ensure, written = place
+    first = await ensure()
+    assert first is not None
+    assert written.told == [
+        ("credential.issue", USER, "requested"),
+        ("credential.issue", USER, "ok"),
+    ]
+    assert written.events[0].detail["serial"] == first.serial
+    assert written.events[0].detail["reason"] == "there is none that can be read"
+    clock.ahead, written.events, before = LIFE * 0.7, [], data.admin_context.read_bytes()
+    second = await ensure()
+    assert second is not None
+    assert written.told[2:] == [
+        ("credential.revoke", first.serial, "requested"),
+        ("credential.revoke", first.serial, "ok"),
+    ]
+    assert written.events[0].detail["reason"] == "the former one is about to end"
+    assert [item.serial for item in await store.credentials()] == [second.serial]
+    written.full, clock.ahead = True, LIFE * 1.5
+    data.admin_context.write_bytes(before)
+    with pytest.raises(UnavailableError):
+        await ensure()
+    assert data.admin_context.read_bytes() == before
+    assert len(await store.credentials(ended=True)) == 2, "nothing is made that is not on record"
+
+
+async def test_however_often_the_file_is_lost_one_is_good(place: Place) -> None:
+    data, store, _, _, ensure, written = place
+    for _ in range(3):
+        await ensure()
+        data.admin_context.unlink()
+    last = await ensure()
+    assert await store.credentials() == [last]
+    assert len([told for told in written.told if told == (*told[:2], "ok")]) == 4 + 3
+
+
+async def test_one_that_ends_with_its_authority_is_not_replaced_by_its_like(place: Place) -> None:
+    _, store, authorities, clock, ensure, written = place
+    end = authorities.current.certificate.not_valid_after_utc.timestamp()
+    clock.ahead = end - SystemClock.now() - 86_400
+    first = await ensure()
+    assert first is not None
+    for _ in range(2):
+        clock.ahead += 3600
+        assert await ensure() is None
+    clock.ahead += 72_000
+    assert await ensure() is None, "a new one would end with the authority, too"
+    assert len(written.events) == 2
+    assert await store.credentials() == [first]
+
+
+async def test_a_missing_directory_is_made(place: Place) -> None:
+    data, *_, ensure, _ = place
+    data.admin.rmdir()
+    assert await ensure() is not None
+    assert data.admin.stat().st_mode & 0o777 == 0o700
+
+
+async def test_what_is_no_directory_is_said_before_anything_is_issued(place: Place) -> None:
+    data, store, _, _, ensure, written = place
+    data.admin.rmdir()
+    data.admin.touch()
+    with pytest.raises(UnavailableError, match=r"/admin: .*Commands on this machine"):
+        await ensure()
+    assert (await store.credentials(), written.events) == ([], [])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from proxy.audit.acts import Acts, into
 from proxy.clock import ManualClock
 from proxy.errors import ConflictError, SettingsError, UnavailableError
 from proxy.runtime.local_cluster import register_local
@@ -58,7 +59,7 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
     notes = Notes()
 
     async def register(name: str = "local", access: Callable[[], Access] = own) -> bool:
-        return await register_local(name, store, notes, clock, access)
+        return await register_local(name, store, Acts(into(notes), clock), access)
 
     yield store, notes, register
     await store.close()

@@ -1,6 +1,7 @@
 """One proxy in one process: ready, looked at, stopped, and what keeps it from starting."""
 
 import asyncio
+import shutil
 import socket
 import ssl
 from pathlib import Path
@@ -21,6 +22,7 @@ from proxy.runtime.process import Stop
 from proxy.runtime.serve import serve
 from proxy.runtime.slots import unsealed
 from proxy.settings import Settings
+from tests.audit.reading import records
 from tests.runtime.processes import running
 
 
@@ -58,6 +60,30 @@ async def test_a_stop_leaves_every_journal_sealed_and_the_directory_free(
     async with running(settings):
         assert (data.in_use, unsealed(data)) == (True, {"main"})
     assert (data.in_use, unsealed(data)) == (False, set())
+
+
+async def test_a_second_start_needs_no_second_credential_and_a_lost_directory_is_made(
+    settings: Settings,
+) -> None:
+    data = DataDir(settings.data_dir)
+
+    def told() -> list[tuple[str, str]]:
+        return [
+            (item["action"], item.get("outcome", "ok"))
+            for item in records(data.path, "main")
+            if item["action"].startswith("credential.")
+        ]
+
+    issued = [("credential.issue", "requested"), ("credential.issue", "ok")]
+    for _ in range(2):
+        async with running(settings):
+            assert told() == issued, "only what `init` issued"
+    shutil.rmtree(data.admin)
+    async with running(settings):
+        revoked = [("credential.revoke", "requested"), ("credential.revoke", "ok")]
+        assert told() == [*issued, *issued, *revoked]
+        found = await asyncio.to_thread(Client(of_data_dir(data.path)).get, "/credentials")
+        assert [item["user"] for item in found["items"] if item["status"] == "valid"] == ["admin"]
 
 
 async def test_while_it_stops_it_is_not_ready(settings: Settings) -> None:

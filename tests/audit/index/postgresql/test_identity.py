@@ -9,8 +9,9 @@ import pytest
 from proxy.audit.index.postgres import PostgresIndex
 from proxy.audit.index.postgresql.identity import Identity, KnownServer
 from proxy.errors import UnavailableError
-from proxy.runtime.database import accept_server, open_index, status
+from proxy.runtime.database import accept_server, named, open_index, status
 from tests.audit.index.postgresql.databases import Ready, ready_database
+from tests.audit.written import Written
 from tests.postgres import Postgres
 
 ONE, OTHER = Identity(7_654_321_987_654_321_987, 3), Identity(8, 1)
@@ -83,7 +84,17 @@ async def test_another_server_is_down_until_it_is_accepted(
     assert (
         "another server" in (await status(other.url, count=False, known=KnownServer(path))).problem
     )
-    before, now = await accept_server(other.url, KnownServer(path))
+    written = Written()
+    before, now = await accept_server(other.url, KnownServer(path), written.acts())
+    assert before is not None
+    intent, outcome = written.events
+    assert (intent.action, intent.outcome, outcome.outcome) == (
+        "database.accept",
+        "requested",
+        "ok",
+    )
+    assert (outcome.detail["before"], outcome.detail["after"]) == (named(before), named(now))
+    assert "@" not in intent.target
     assert (before == now, now) == (False, await KnownServer(path).get())
     await index.attest()
     assert (await status(other.url, count=False, known=KnownServer(path))).problem == ""
@@ -94,7 +105,7 @@ async def test_an_older_copy_is_down(postgres: Postgres, path: Path) -> None:
     with_one = ready_database(postgres)
     ready = await asyncio.to_thread(with_one.__enter__)
     try:
-        _, now = await accept_server(ready.url, KnownServer(path))
+        _, now = await accept_server(ready.url, KnownServer(path), Written().acts())
         await KnownServer(path).accept(now._replace(timeline=now.timeline + 1))
         with pytest.raises(UnavailableError, match="went back from timeline 2 to 1"):
             await open_index(ready.url, KnownServer(path))
