@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import msgspec
 
-from proxy.audit.index.query import Cursor
 from proxy.audit.index.store import By, Tally
 from proxy.audit.resources import parse_resource
 from proxy.clock import rfc3339
@@ -20,6 +19,7 @@ from proxy.control.audit.search import (
     caught_up,
     filter_of,
     item_of,
+    look,
 )
 from proxy.control.audit.sight import Sight, said, seen
 from proxy.control.entry.route import About, Act, Route
@@ -118,13 +118,10 @@ async def search(act: Act) -> CallList:
     """A page of calls."""
     query = act.query_as(PageQuery)
     given = filter_of(query, act.services.clock.now(), Sight(act).now())
-    cursor = Cursor.parse(query.cursor) if query.cursor else None
-    complete = await caught_up(act)
-    page = await act.services.index.search(
-        given, limit=query.limit, cursor=cursor, oldest_first=query.oldest
+    found = await look(
+        act, given, limit=query.limit, cursor=query.cursor, oldest_first=query.oldest
     )
-    act.detail["results"] = len(page.rows)
-    return CallList(tuple(item_of(row) for row in page.rows), str(page.cursor or ""), complete)
+    return CallList(tuple(map(item_of, found.rows)), found.next, found.complete)
 
 
 async def show(act: Act) -> CallEvents:

@@ -8,8 +8,8 @@ from typing import Annotated, Final
 
 import msgspec
 
-from proxy.audit.moments import parse_moment
 from proxy.clock import rfc3339
+from proxy.control.audit.search import moment
 from proxy.control.entry.fields import Text
 from proxy.control.entry.route import About, Act, Detail, Route
 from proxy.errors import DeniedError
@@ -158,8 +158,8 @@ async def place_hold(act: Act) -> HoldItem:
     act.require(Permission.MANAGE_RETENTION)
     wanted, now = act.body_as(HoldRequest), act.services.clock.now()
     made = await act.services.store.retentions.place_hold(
-        since=parse_moment(wanted.since, now) if wanted.since else None,
-        until=parse_moment(wanted.until, now) if wanted.until else None,
+        since=moment(wanted.since, now),
+        until=moment(wanted.until, now),
         by=act.user,
         reason=wanted.reason,
     )

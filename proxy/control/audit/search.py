@@ -2,13 +2,13 @@
 
 import asyncio
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 import structlog
 
 from proxy.audit.index.export import event
-from proxy.audit.index.query import Filter, Within
+from proxy.audit.index.query import Cursor, Filter, Within
 from proxy.audit.index.rows import Row
 from proxy.audit.moments import parse_moment
 from proxy.control.audit.sight import said, seen
@@ -97,6 +97,11 @@ class PageQuery(AuditQuery, frozen=True, kw_only=True):
     """Oldest first."""
 
 
+def moment(text: str, now: float) -> int | None:
+    """A moment as people write it, in µs since the epoch; None of an empty text. InvalidInputError."""
+    return parse_moment(text, now) if text else None
+
+
 def filter_of(query: AuditQuery, now: float, within: Within | None) -> Filter:
     """`query` as the index takes it at wall time `now`, for somebody who may see what is `within`.
 
@@ -104,8 +109,8 @@ def filter_of(query: AuditQuery, now: float, within: Within | None) -> Filter:
     """
     return Filter(
         within=within,
-        since=parse_moment(query.since, now) if query.since else None,
-        until=parse_moment(query.until, now) if query.until else None,
+        since=moment(query.since, now),
+        until=moment(query.until, now),
         users=query.user,
         groups=query.group,
         clusters=query.cluster,
@@ -129,6 +134,29 @@ def filter_of(query: AuditQuery, now: float, within: Within | None) -> Filter:
         include_noise=query.all,
         open_only=query.open,
     )
+
+
+class Looked(NamedTuple):
+    """What a look at a list of events found."""
+
+    rows: list[Row]
+    next: str
+    """Cursor of the next page; empty at the end."""
+    complete: bool
+    """False while the index has not caught up with the journal."""
+
+
+async def look(
+    act: Act, wanted: Filter, *, limit: int, cursor: str, oldest_first: bool = False
+) -> Looked:
+    """A page of events; the record says how many were shown. Raises InvalidInputError for a cursor."""
+    place = Cursor.parse(cursor) if cursor else None
+    complete = await caught_up(act)
+    found = await act.services.index.search(
+        wanted, limit=limit, cursor=place, oldest_first=oldest_first
+    )
+    act.detail["results"] = len(found.rows)
+    return Looked(found.rows, str(found.cursor or ""), complete)
 
 
 async def caught_up(act: Act) -> bool:

@@ -4,11 +4,10 @@ from typing import Annotated, Final
 
 import msgspec
 
-from proxy.audit.index.query import Cursor, Filter
+from proxy.audit.index.query import Filter
 from proxy.audit.index.rows import Row
-from proxy.audit.moments import parse_moment
 from proxy.clock import rfc3339
-from proxy.control.audit.search import Text, Texts, about_look, caught_up
+from proxy.control.audit.search import Text, Texts, about_look, look, moment
 from proxy.control.audit.sight import Sight
 from proxy.control.entry.fields import PagedQuery
 from proxy.control.entry.route import About, Act, Route
@@ -73,8 +72,8 @@ async def list_sessions(act: Act) -> SessionList:
     """One's own, and those where one may look."""
     query, now = act.query_as(SessionQuery), act.services.clock.now()
     wanted = Filter(
-        since=parse_moment(query.since, now) if query.since else None,
-        until=parse_moment(query.until, now) if query.until else None,
+        since=moment(query.since, now),
+        until=moment(query.until, now),
         users=query.user,
         clusters=query.cluster,
         namespaces=query.namespace,
@@ -84,11 +83,8 @@ async def list_sessions(act: Act) -> SessionList:
         open_only=query.open,
         within=Sight(act, Permission.LOOK_AT_SESSIONS).now(),
     )
-    cursor = Cursor.parse(query.cursor) if query.cursor else None
-    complete = await caught_up(act)
-    found = await act.services.index.search(wanted, limit=query.limit, cursor=cursor)
-    act.detail["results"] = len(found.rows)
-    return SessionList(tuple(map(_item, found.rows)), str(found.cursor or ""), complete)
+    found = await look(act, wanted, limit=query.limit, cursor=query.cursor)
+    return SessionList(tuple(map(_item, found.rows)), found.next, found.complete)
 
 
 def _item(row: Row) -> SessionItem:

@@ -9,11 +9,10 @@ from typing import Annotated
 import msgspec
 
 from proxy.audit.flags import Flag
-from proxy.audit.index.query import ANY, Cursor, Filter
+from proxy.audit.index.query import ANY, Filter
 from proxy.audit.index.rows import Row
-from proxy.audit.moments import parse_moment
 from proxy.control.audit.investigation import CallItem, call_item
-from proxy.control.audit.search import Text, Texts, about_query, caught_up
+from proxy.control.audit.search import Text, Texts, about_query, look, moment
 from proxy.control.entry.fields import PagedQuery
 from proxy.control.entry.route import Act, Route
 
@@ -51,19 +50,16 @@ async def list_suspicious(act: Act) -> SuspiciousList:
     """What was flagged, of what the caller may see."""
     query, now = act.query_as(SuspiciousQuery), act.services.clock.now()
     wanted = Filter(
-        since=parse_moment(query.since, now) if query.since else None,
-        until=parse_moment(query.until, now) if query.until else None,
+        since=moment(query.since, now),
+        until=moment(query.until, now),
         users=query.user,
         credentials=query.credential,
         suspicious=tuple(flag.value for flag in query.flag) or (ANY,),
         include_noise=True,
         within=act.within(),
     )
-    cursor = Cursor.parse(query.cursor) if query.cursor else None
-    complete = await caught_up(act)
-    found = await act.services.index.search(wanted, limit=query.limit, cursor=cursor)
-    act.detail["results"] = len(found.rows)
-    return SuspiciousList(tuple(map(_item, found.rows)), str(found.cursor or ""), complete)
+    found = await look(act, wanted, limit=query.limit, cursor=query.cursor)
+    return SuspiciousList(tuple(map(_item, found.rows)), found.next, found.complete)
 
 
 def _item(row: Row) -> SuspiciousItem:
