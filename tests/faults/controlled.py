@@ -127,7 +127,7 @@ class Controlled:
         prepare()
         settings = self._scene.settings(**go.get("settings", {}))
         if "short" in go:
-            os.pwrite = ShortWrite(go["short"])  # type: ignore[assignment]
+            os.pwrite = ShortWrite(go["short"])
         storage = self._storage if go.get("breakable", True) else FileStorage()
         reader, writer = await asyncio.open_unix_connection(sock=control)
         async with serving(
@@ -163,6 +163,10 @@ class Controlled:
             case "heal":
                 self._storage.fail = {}
                 self._storage.free.set()
+            case "status":
+                pass
+            case other:
+                raise ValueError(other)
         stolen = _stolen()
         status = {
             "at": time.monotonic(),

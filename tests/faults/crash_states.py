@@ -78,7 +78,8 @@ def quiet() -> Iterator[None]:
 
 def _share(task: tuple[str, int]) -> tuple[Counts, list[str]]:
     name, states = task
-    counts, violations, number = Counts(), [], 0
+    counts, number = Counts(), 0
+    violations: list[str] = []
     with quiet():
         while counts.states < states and len(violations) < _ENOUGH:
             violations += _life(f"{name}/{number}", counts)

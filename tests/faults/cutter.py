@@ -77,10 +77,9 @@ class Cutter:
         """A piece of a handshake: of the first flight, or no answer to the second."""
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         half = self._context.wrap_bio(incoming, outgoing, server_hostname="localhost")
-        try:
+        with contextlib.suppress(ssl.SSLWantReadError):
             half.do_handshake()
-        except ssl.SSLWantReadError:
-            hello = outgoing.read()
+        hello = outgoing.read()
         plain.sendall(hello[: self._chance.randrange(len(hello) + 1)])
         self._wait(0.002)
 

@@ -27,7 +27,7 @@ _BLOCK: Final = 16_384
 """Sequences of a block; the first block of a writer is one before its first sequence."""
 _MOST: Final = 20
 """Violations that are kept of one kind: one broken batch can make thousands."""
-_QUIET: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_QUIET: Final = (OSError, asyncpg.exceptions.PostgresError, asyncpg.exceptions.InterfaceError)
 
 
 class Site:

@@ -66,7 +66,7 @@ class Disk:
         self.read_only = False
         self.fault: Callable[[str, str], Fault | None] | None = None
         """Asked before each operation: its kind and its path."""
-        self.step: Callable[[str], None] | None = None
+        self.step: Callable[[str], object] | None = None
         """Told after each operation that can change what a crash leaves, and in the middle of it."""
         self._durable: dict[str, Inode] = {}
         self._changes: list[_Change] = []

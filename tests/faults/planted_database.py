@@ -14,6 +14,7 @@ from proxy.audit.index import postgres, tailing
 from proxy.audit.index.indexer import Indexer
 from proxy.audit.index.postgres import PostgresIndex
 from proxy.audit.index.rows import Row
+from proxy.audit.index.rows import rows as sound_rows
 from proxy.audit.index.shipping import Shipper
 from proxy.audit.index.store import Position
 from proxy.audit.index.tailing import JournalTail
@@ -86,10 +87,10 @@ def _other_lines_accepted() -> contextlib.AbstractContextManager[None]:
 
 
 def _lines_encoded_anew() -> contextlib.AbstractContextManager[None]:
-    sound = tailing.rows
-
     def rows(*given: Any) -> list[Row]:
-        return [row._replace(line=row.line.replace(b'":"', b'": "', 1)) for row in sound(*given)]
+        return [
+            row._replace(line=row.line.replace(b'":"', b'": "', 1)) for row in sound_rows(*given)
+        ]
 
     return swapped((tailing, "rows", rows))
 

@@ -116,7 +116,11 @@ def _fill_at_once(self: Segments, present: Any, header: bytes, batch: Batch) -> 
 
 
 def _header_of(self: Segments, batch: Batch, *rest: Any, **changes: Any) -> bytes:
-    values = {"first": batch.first, "last": batch.last, "prev": batch.prev} | changes
+    values: dict[str, Any] = {
+        "first": batch.first,
+        "last": batch.last,
+        "prev": batch.prev,
+    } | changes
     return _sound_header(self, Batch(data=batch.data, sha256=batch.sha256, **values), *rest)
 
 

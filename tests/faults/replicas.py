@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -211,7 +212,7 @@ class Rig:
         kubeconfig = self.site.kubeconfig(one, user, "*")
         context = _context(kubeconfig, self.site.folder / f"{user}.pem")
         added = {"name": cluster, "kubeconfig": self.site.sandbox.read_text()}
-        for make, where, status, what in (
+        changes: tuple[tuple[Callable[[], object] | None, str, int, str], ...] = (
             (None, "prod", 200, "accepts a new credential"),
             (lambda: two.admin().post("/clusters", added), cluster, 200, "reaches a new cluster"),
             (
@@ -222,7 +223,8 @@ class Rig:
                 lambda: two.admin().post("/credentials/revoke", {"user": user}),
                 *("prod", 401, "refuses a revoked credential"),
             ),
-        ):
+        )
+        for make, where, status, what in changes:
             if make is not None:
                 make()
             self._until(context, where, status, what)

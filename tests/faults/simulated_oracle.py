@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 _NAME: Final = re.compile(r"(\d{6,})-(\d{6,})\.jsonl")
 _STAGE: Final = re.compile(rb'"stage":"(\w+)"')
@@ -70,7 +70,7 @@ def read(data: bytes) -> Segment | None:
     return Segment(head["firstSeq"], head["epoch"], tuple(batches), sealed)
 
 
-def _object(text: bytes) -> dict[str, object] | dict[str, int]:
+def _object(text: bytes) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError:
@@ -78,7 +78,7 @@ def _object(text: bytes) -> dict[str, object] | dict[str, int]:
     return value if isinstance(value, dict) else {}
 
 
-def _whole(said: dict, lines: list[bytes], records: bytes) -> Whole | None:  # type: ignore[type-arg]
+def _whole(said: dict[str, Any], lines: list[bytes], records: bytes) -> Whole | None:
     if said.get("kind") != "Batch" or said["count"] != len(lines) or not lines:
         return None
     if hashlib.sha256(said["prev"].encode() + records).hexdigest() != said["sha256"]:
@@ -171,9 +171,10 @@ class Reader:
             found = self._known.get(key)
             if found is None:
                 segment = read(files[name])
-                written = segment is not None and segment.batches
                 found = (
-                    (len(self._known) + 1, seen.after(name, segment)) if written else (known, seen)
+                    (len(self._known) + 1, seen.after(name, segment))
+                    if segment is not None and segment.batches
+                    else (known, seen)
                 )
                 self._known[key] = found
             known, seen = found

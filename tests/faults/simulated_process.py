@@ -59,6 +59,11 @@ class Ledger:
 class Process:
     """One start of the proxy on a disk, as far as its journal goes."""
 
+    segments: Segments
+    reserve: Reserve
+    _marks: Bookmarks
+    _finished: list[Finished]
+
     def __init__(
         self, disk: Disk, ledger: Ledger, random: Random, segment_bytes: int, reader: Reader
     ) -> None:
@@ -135,7 +140,7 @@ class Process:
                 raise Violation(f"{what} finds something else: {again} and not {recovered}")
 
     def _open(self, recovered: Recovered) -> None:
-        self._finished: list[Finished] = []
+        self._finished = []
         self._bookmarking = True
         self._marks = Bookmarks(self.disk, DIRECTORY, WRITER)
         self.reserve = Reserve(self.disk, DIRECTORY, RESERVE)

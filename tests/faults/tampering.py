@@ -146,6 +146,8 @@ def _do(way: str, segment: Path, number: int, cut: list[int]) -> None:
             written = content.find(b"\0")
             os.truncate(segment, written // 2)
             cut.append(content.count(_HEAL) - _whole(content[: written // 2]).count(_HEAL))
+        case _:
+            raise ValueError(way)
 
 
 def _whole(content: bytes) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from tests.faults.fault_proxy import Cut, FaultProxy, Mode
 from tests.postgres import Database
 
-GONE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+GONE = (OSError, asyncpg.exceptions.PostgresError, asyncpg.exceptions.InterfaceError)
 
 
 @pytest.fixture
@@ -33,7 +33,9 @@ def rows(database: Database) -> list[int]:
     return [int(line) for line in database.exec("SELECT a FROM t ORDER BY a").splitlines()]
 
 
-async def test_it_passes_on_what_it_is_not_told_to_touch(proxy, database):
+async def test_it_passes_on_what_it_is_not_told_to_touch(
+    proxy: FaultProxy, database: Database
+) -> None:
     await insert(proxy, database, 1)
     assert rows(database) == [1]
     assert proxy.counts == {"connections": 1, "commits": 1}
@@ -42,7 +44,9 @@ async def test_it_passes_on_what_it_is_not_told_to_touch(proxy, database):
 @pytest.mark.parametrize(
     ("cut", "kept"), [(Cut.BEFORE, False), (Cut.AFTER, True), (Cut.MIDWAY, True)]
 )
-async def test_a_cut_at_the_commit(proxy, database, cut, kept):
+async def test_a_cut_at_the_commit(
+    proxy: FaultProxy, database: Database, cut: Cut, kept: bool
+) -> None:
     proxy.at_commits(lambda number: cut if number == 1 else None)
     with pytest.raises(GONE):
         await insert(proxy, database, 1)
@@ -51,7 +55,7 @@ async def test_a_cut_at_the_commit(proxy, database, cut, kept):
     assert proxy.counts[cut.value] == 1
 
 
-async def test_a_race_is_ambiguous_and_nothing_worse(proxy, database):
+async def test_a_race_is_ambiguous_and_nothing_worse(proxy: FaultProxy, database: Database) -> None:
     proxy.cut_commits(1.0, (Cut.RACE,))
     for value in range(20):
         with pytest.raises(GONE):
@@ -61,7 +65,7 @@ async def test_a_race_is_ambiguous_and_nothing_worse(proxy, database):
     assert set(found) <= set(range(20))
 
 
-async def test_refused_then_well_again(proxy, database):
+async def test_refused_then_well_again(proxy: FaultProxy, database: Database) -> None:
     await proxy.set_mode(Mode.REFUSE)
     with pytest.raises(ConnectionRefusedError):
         await insert(proxy, database, 1)
@@ -70,7 +74,7 @@ async def test_refused_then_well_again(proxy, database):
     assert rows(database) == [2]
 
 
-async def test_a_blackhole_answers_nobody_old_or_new(proxy, database):
+async def test_a_blackhole_answers_nobody_old_or_new(proxy: FaultProxy, database: Database) -> None:
     old = await asyncpg.connect(proxy.url(database.url))
     await proxy.set_mode(Mode.BLACKHOLE)
     with pytest.raises(TimeoutError):
@@ -83,7 +87,7 @@ async def test_a_blackhole_answers_nobody_old_or_new(proxy, database):
     assert rows(database) == [1]
 
 
-async def test_connections_that_are_reset(proxy, database):
+async def test_connections_that_are_reset(proxy: FaultProxy, database: Database) -> None:
     connection = await asyncpg.connect(proxy.url(database.url))
     waiting = asyncio.create_task(connection.execute("SELECT pg_sleep(30)"))
     await asyncio.sleep(0.05)
@@ -92,7 +96,7 @@ async def test_connections_that_are_reset(proxy, database):
         await waiting
 
 
-async def test_slow_ones_arrive(proxy, database):
+async def test_slow_ones_arrive(proxy: FaultProxy, database: Database) -> None:
     await proxy.set_mode(Mode.TRICKLE)
     proxy.latency = 0.002
     begin = time.monotonic()
@@ -101,7 +105,7 @@ async def test_slow_ones_arrive(proxy, database):
     assert rows(database) == [1]
 
 
-async def test_chance_follows_from_the_seed():
+async def test_chance_follows_from_the_seed() -> None:
     def plans(seed: int) -> list[Cut | None]:
         proxy = FaultProxy(1, seed=seed)
         proxy.cut_commits(0.5)

@@ -11,7 +11,7 @@ def test_kills_at_random_instants() -> None:
     assert not report.violations, report
     assert int(report.counts["kills"]) >= 300, report
     for what in ("acknowledged calls", "executed mutations", "interrupted calls"):
-        assert int(report.counts[what]) > report.counts["kills"], report
+        assert int(report.counts[what]) > int(report.counts["kills"]), report
 
 
 @pytest.mark.timeout(120)

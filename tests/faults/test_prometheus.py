@@ -89,7 +89,9 @@ def asking(address: str) -> Iterator[Callable[[], int]]:
 
 
 @pytest.mark.timeout(180)
-def test_a_full_volume_closes_the_gate_and_the_alert_fires(proxy, volume, tmp_path):
+def test_a_full_volume_closes_the_gate_and_the_alert_fires(
+    proxy: tuple[str, str], volume: Volume, tmp_path: Path
+) -> None:
     data_plane, metrics = proxy
     with asking(data_plane) as once, scraping(metrics, tmp_path) as prometheus:
         assert once() == 401

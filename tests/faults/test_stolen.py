@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,12 @@ class Alice:
 
     def _issued(self, usage: str) -> tuple[str, str]:
         key = new_key()
-        wanted = {"user": "alice", "csr": csr(key, "alice").decode(), "usage": usage, "ttl": "1h"}
+        wanted: dict[str, Any] = {
+            "user": "alice",
+            "csr": csr(key, "alice").decode(),
+            "usage": usage,
+            "ttl": "1h",
+        }
         clusters = {"clusters": ["dev"]} if usage == "renew" else {}
         answer = self.admin.post("/credentials", wanted | clusters)
         return answer["certificate"], key_pem(key).decode()
@@ -211,6 +217,6 @@ def test_a_stolen_kubeconfig_is_noticed_and_everything_of_its_owner_s_ended(made
     assert 401 in {item["status"] for item in after["denied"]}
 
 
-def investigation(replica: Replica) -> dict[str, list[dict[str, object]]]:
-    found: dict[str, list[dict[str, object]]] = replica.admin().get("/users/alice/investigation")
+def investigation(replica: Replica) -> dict[str, Any]:
+    found: dict[str, Any] = replica.admin().get("/users/alice/investigation")
     return found
