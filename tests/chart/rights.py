@@ -22,7 +22,7 @@ _HEAD = f"""\
 
 def rights_text() -> str:
     """The file: groups and objects of a cluster, and those that each namespace adds. The labels are the chart's."""
-    whole = {"groups": groups([]), "objects": rights([], {})}
+    whole: dict[str, list[Any]] = {"groups": groups([]), "objects": rights([], {})}
     one: dict[str, list[Any]] = {
         "groups": [name for name in groups([PLACEHOLDER]) if name not in whole["groups"]],
         "objects": [item for item in rights([PLACEHOLDER], {}) if item not in whole["objects"]],

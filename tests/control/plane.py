@@ -37,7 +37,7 @@ from proxy.control.app import build
 from proxy.control.entry.services import Services
 from proxy.data_dir import DataDir
 from proxy.errors import UnavailableError
-from proxy.gateway.tls import ServerTLS
+from proxy.gateway.tls import ServerFiles, ServerTLS
 from proxy.metrics import Metrics
 from proxy.pki.authorities import Authorities
 from proxy.pki.keys import csr, key_pem, new_key
@@ -207,7 +207,9 @@ class Plane:
         )
         trust = data.pki / "trust.pem"
         trust.write_bytes(authorities.bundle_pem())
-        tls = ServerTLS(_server_files(certificate.certificate, certificate.key, trust))
+        tls = ServerTLS(
+            ServerFiles(certificate.certificate, certificate.key, trust.read_bytes, lambda: [trust])
+        )
         sock = bind("127.0.0.1:0", "control")
         listener = WebListener(build(self.services), sock, tls.context)
         self.address = listener.address
@@ -286,15 +288,6 @@ class Plane:
     def events(self, action: str = "") -> list[dict[str, Any]]:
         """Durable system events, oldest first."""
         return [item for item in self.journal.durable if not action or item.get("action") == action]
-
-
-def _server_files(cert: Path, key: Path, trust: Path) -> Any:
-    from proxy.gateway.tls import ServerFiles
-
-    fields = ServerFiles.__dataclass_fields__
-    if "trust_files" in fields:
-        return ServerFiles(cert=cert, key=key, trust=trust.read_bytes, trust_files=lambda: [trust])  # type: ignore[call-arg,arg-type]
-    return ServerFiles(cert=cert, key=key, trust=trust)
 
 
 def a_call(**given: Any) -> Call:

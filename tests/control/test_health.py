@@ -1,6 +1,7 @@
 """The pages of the health listener, over real HTTP."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from aiohttp import ClientSession, web
@@ -23,12 +24,17 @@ def broken() -> str:
     raise ValueError("oops")
 
 
+Get = Callable[..., Awaitable[tuple[int, str, str]]]
+
+
 @pytest.fixture
-async def get():
+async def get() -> AsyncIterator[Get]:
     """GET a path of a listener with these checks; (status, text)."""
     runners = []
 
-    async def fetch(path: str, *checks: Check, headers: dict[str, str] | None = None):
+    async def fetch(
+        path: str, *checks: Check, headers: dict[str, str] | None = None
+    ) -> tuple[int, str, str]:
         registry = CollectorRegistry()
         Counter("things", "Some things.", registry=registry).inc(3)
         app = health_app(lambda: registry, live=checks, ready=lambda: checks)
@@ -77,12 +83,14 @@ FINE = Check("audit", lambda: Trouble(""))
         ("/none", [OK, BAD], 404, "unknown check; {page} has: ok, bad\n"),
     ],
 )
-async def test_pages(get, page, query, checks, status, text):
+async def test_pages(
+    get: Get, page: str, query: str, checks: list[Check], status: int, text: str
+) -> None:
     got = await get(f"/{page}{query}", *checks)
     assert got[:2] == (status, text.format(page=page))
 
 
-async def test_a_check_that_hangs_fails(get, monkeypatch):
+async def test_a_check_that_hangs_fails(get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "CHECK_TIMEOUT", 0.02)
     status, text, _ = await get("/readyz", Check("slow", slow))
     assert status == 503
@@ -93,7 +101,7 @@ async def test_a_check_that_hangs_fails(get, monkeypatch):
     ("accept", "kind"),
     [("*/*", "text/plain"), ("application/openmetrics-text", "application/openmetrics-text")],
 )
-async def test_metrics_in_the_form_that_was_asked_for(get, accept, kind):
+async def test_metrics_in_the_form_that_was_asked_for(get: Get, accept: str, kind: str) -> None:
     status, text, content_type = await get("/metrics", headers={"Accept": accept})
     assert status == 200
     assert "things_total 3.0" in text

@@ -47,7 +47,7 @@ async def accepting(
         await door.stop()
 
 
-async def test_who_says_nothing_is_cut_in_time_and_told():
+async def test_who_says_nothing_is_cut_in_time_and_told() -> None:
     told: Told = []
     async with accepting(forever, told, seconds=0.2) as (_, address):
         begun = time.monotonic()
@@ -59,7 +59,7 @@ async def test_who_says_nothing_is_cut_in_time_and_told():
     assert told == [("127.0.0.1", "tls-timeout", "no complete handshake in time")] * 5
 
 
-async def test_a_failure_is_put_down_to_whom_greeting_found():
+async def test_a_failure_is_put_down_to_whom_greeting_found() -> None:
     told: Told = []
     async with accepting(refuse, told) as (_, address):
         reader, writer = await asyncio.open_connection(*address)
@@ -68,7 +68,7 @@ async def test_a_failure_is_put_down_to_whom_greeting_found():
     assert told == [("203.0.113.7", "tls-handshake", "gone")]
 
 
-async def test_without_room_they_are_turned_away_until_a_greeting_is_over():
+async def test_without_room_they_are_turned_away_until_a_greeting_is_over() -> None:
     told: Told = []
     tasks: list[asyncio.Task[None]] = []
 
@@ -95,7 +95,7 @@ async def test_without_room_they_are_turned_away_until_a_greeting_is_over():
     assert told == []
 
 
-async def test_who_is_greeted_when_it_stops_is_let_go():
+async def test_who_is_greeted_when_it_stops_is_let_go() -> None:
     told: Told = []
     async with accepting(forever, told) as (_, address):
         reader, writer = await asyncio.open_connection(*address)
@@ -106,7 +106,7 @@ async def test_who_is_greeted_when_it_stops_is_let_go():
 
 
 @pytest.mark.parametrize("failure", ["", "the disk is full"])
-async def test_a_failed_connection_is_counted_even_when_it_cannot_be_recorded(failure: str):
+async def test_a_failed_connection_is_counted_even_when_it_cannot_be_recorded(failure: str) -> None:
     journal, metrics = MemoryJournal(), Metrics()
     journal.failure = failure
     FailedConnections("control", journal, metrics, SystemClock()).record("::1", "tls-timeout", "!")

@@ -17,7 +17,7 @@ SECOND = 1_000_000
 
 def a_row(at: int, **given: Any) -> Row:
     """A call that ended `at` seconds after the epoch, and began then."""
-    made = {
+    made: dict[str, Any] = {
         "username": "alice", "credential": "a1", "source_ip": "10.0.0.1", "cluster": "prod",
         "verb": "get", "resource": "pods", "namespace": "shop", "name": "web", "code": 200,
         "tool": "kubectl", "command": "kubectl get", "session": "s1",

@@ -13,7 +13,7 @@ def found(client: Client, **query: Any) -> list[str]:
     return [item["auditID"] for item in client.get("/audit/calls", query)["items"]]
 
 
-FILTERS = [
+FILTERS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"user": "alice"}, {"user": "bob"}),
     ({"user": "al*"}, {"user": "al"}),
     ({"group": "dev"}, {"group": "de"}),

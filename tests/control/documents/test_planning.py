@@ -7,7 +7,16 @@ import msgspec
 import pytest
 
 from proxy.control.documents.manifests import Document, Documents
-from proxy.control.documents.planning import KINDS, Action, Planned, kind_of, located, plan
+from proxy.control.documents.planning import (
+    KINDS,
+    Action,
+    Plan,
+    Planned,
+    Prune,
+    kind_of,
+    located,
+    plan,
+)
 from proxy.errors import InvalidInputError, NotFoundError, PreconditionError
 from tests.control.sample_documents import EVERYTHING, document
 
@@ -38,7 +47,7 @@ def removing(kind: str) -> Callable[[Sequence[Any]], Iterator[Planned]]:
     return planner
 
 
-PLANNERS = {kind: (adding(kind), removing(kind)) for kind in KINDS}
+PLANNERS: dict[str, tuple[Plan, Prune]] = {kind: (adding(kind), removing(kind)) for kind in KINDS}
 
 
 def test_each_thing_comes_before_what_needs_it() -> None:

@@ -118,12 +118,12 @@ def test_an_expired_a_revoked_and_a_disabled_one_are_refused(plane: Plane) -> No
 def test_with_a_certificate_both_must_be_of_one_user(plane: Plane) -> None:
     made = make(plane)
     own = plane.granted("ci", "admin")
-    bearer = {"Authorization": f"Bearer {made['token']}"}
-    status, _, answer = raw(plane, "GET", "/api/v1/whoami", server=own, **bearer)
+    bearer = f"Bearer {made['token']}"
+    status, _, answer = raw(plane, "GET", "/api/v1/whoami", server=own, Authorization=bearer)
     assert (status, answer["user"], answer["token"]) == (200, "ci", made["id"])
     # The token says what may be done, although the certificate alone could do more.
-    assert raw(plane, "GET", "/api/v1/users", server=own, **bearer)[0] == 403
-    status, _, answer = raw(plane, "GET", "/api/v1/whoami", **bearer)
+    assert raw(plane, "GET", "/api/v1/users", server=own, Authorization=bearer)[0] == 403
+    status, _, answer = raw(plane, "GET", "/api/v1/whoami", Authorization=bearer)
     assert status == 401
     assert "not of admin" in answer["detail"]
 
