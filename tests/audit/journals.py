@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from proxy.audit.event import (
     Call,
@@ -116,7 +117,7 @@ class SmallDisk(FaultyStorage):
 
 
 def settings(**given: float) -> Journal:
-    return Journal(**{"segment_bytes": 64 * 1024, "reserve_bytes": 0, **given})  # type: ignore[arg-type]
+    return Journal.model_validate({"segment_bytes": 64 * 1024, "reserve_bytes": 0, **given})
 
 
 @asynccontextmanager
@@ -157,9 +158,9 @@ def crash(journal: JournalWriter) -> None:
     journal._unlock()
 
 
-def a_call(**given: object) -> Call:
+def a_call(**given: Any) -> Call:
     """A plain `kubectl get pod web-0`, with what a test wants to differ."""
-    members: dict[str, object] = {
+    members: dict[str, Any] = {
         "audit_id": new_id(NOW),
         "request_received_timestamp": "2027-01-15T08:00:00.000000Z",
         "source_ips": ("10.0.0.1",),
@@ -171,13 +172,13 @@ def a_call(**given: object) -> Call:
         "call_class": "read",
         "object_ref": ObjectRef("pods", "shop", "web-0", "", "v1"),
     }
-    return Call(**{**members, **given})  # type: ignore[arg-type]
+    return Call(**{**members, **given})
 
 
 def intent(call: Call, at: float = NOW) -> bytes:
     return stage(describe(call), Stage.REQUEST_RECEIVED, at)
 
 
-def outcome(call: Call, at: float = NOW, code: int = 200, **given: object) -> bytes:
-    progress = Progress(ResponseStatus(code), **given)  # type: ignore[arg-type]
+def outcome(call: Call, at: float = NOW, code: int = 200, **given: Any) -> bytes:
+    progress = Progress(ResponseStatus(code), **given)
     return stage(describe(call), Stage.RESPONSE_COMPLETE, at, progress)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ class Disk:
     """Takes events, or not."""
 
     def __init__(self) -> None:
-        self.events: list[dict[str, object]] = []
+        self.events: list[dict[str, Any]] = []
         self.full = False
 
     def post(self, body: bytes) -> None:
@@ -28,7 +29,7 @@ class Disk:
     def states(self) -> list[tuple[object, object]]:
         details = [event["detail"] for event in self.events]
         assert all(isinstance(detail, dict) for detail in details)
-        return [(detail["from"], detail["to"]) for detail in details]  # type: ignore[index]
+        return [(detail["from"], detail["to"]) for detail in details]
 
 
 @pytest.fixture

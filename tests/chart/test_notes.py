@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+from typing import Any
 
 import pytest
 import typer
@@ -22,14 +23,14 @@ def blocks(text: str) -> list[str]:
 
 def check_command(words: list[str]) -> None:
     """That `kubewitness WORDS` is a command with these options."""
-    command: object = typer.main.get_group(app)
+    command: Any = typer.main.get_group(app)
     while words and hasattr(command, "commands") and words[0] in command.commands:
         command = command.commands[words.pop(0)]
     assert not hasattr(command, "commands"), f"{words} is no command"
-    known = {name for parameter in command.params for name in parameter.opts}  # type: ignore[attr-defined]
+    known = {name for parameter in command.params for name in parameter.opts}
     for word in words:
         if word.startswith("-") and word != "-":
-            assert word in known, f"{command.name} has no {word}"  # type: ignore[attr-defined]
+            assert word in known, f"{command.name} has no {word}"
 
 
 def ours(text: str) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import pytest
 import yaml
@@ -59,7 +60,7 @@ def test_files_of_deploy_are_the_chart_s_byte_for_byte() -> None:
 
 
 def test_every_value_says_what_it_is() -> None:
-    def walk(properties: dict, above: str) -> None:  # type: ignore[type-arg]
+    def walk(properties: dict[str, Any], above: str) -> None:
         for name, value in properties.items():
             assert value.get("description", "").rstrip(".`) "), f"{above}{name}"
             assert value["description"].endswith((".", "…")), f"{above}{name}"

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -99,11 +100,11 @@ def test_list_check_and_remove(
 class _Answers:
     """A terminal on which somebody types."""
 
-    def __init__(self, answers: object) -> None:
+    def __init__(self, answers: Iterator[str]) -> None:
         self._answers = answers
 
     def readline(self, *_: object) -> str:
-        return str(next(self._answers))  # type: ignore[call-overload]
+        return next(self._answers)
 
     def isatty(self) -> bool:
         return True

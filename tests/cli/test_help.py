@@ -1,6 +1,7 @@
 """Every command explains itself, with an example."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import typer
@@ -8,9 +9,9 @@ import typer
 from proxy.cli.app import app
 
 
-def commands(group: object, above: tuple[str, ...] = ()) -> Iterator[tuple[str, object]]:
+def commands(group: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
     """(words of it, command) for each that a person can run."""
-    for name, command in group.commands.items():  # type: ignore[attr-defined]
+    for name, command in group.commands.items():
         words = (*above, name)
         if command.hidden:
             continue
@@ -25,11 +26,11 @@ COMMANDS = list(commands(typer.main.get_group(app)))
 
 @pytest.mark.parametrize(("words", "command"), COMMANDS, ids=[words for words, _ in COMMANDS])
 def test_help_has_a_sentence_an_example_and_a_word_for_each_option(
-    words: str, command: object
+    words: str, command: Any
 ) -> None:
-    assert str(command.help).strip().splitlines()[0].endswith(".")  # type: ignore[attr-defined]
-    assert f"kubewitness {words}" in (command.epilog or "")  # type: ignore[attr-defined]
-    for parameter in command.params:  # type: ignore[attr-defined]
+    assert str(command.help).strip().splitlines()[0].endswith(".")
+    assert f"kubewitness {words}" in (command.epilog or "")
+    for parameter in command.params:
         assert getattr(parameter, "help", None), parameter.name
 
 

@@ -1,6 +1,7 @@
 """Scopes, ends and places as people write them."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from proxy.cli import scoping
 from proxy.cli.moments import parse
 from proxy.errors import InvalidInputError
 
-NOTHING = {"organization": False, "project": "", "cluster": "", "namespace": ""}
+NOTHING: dict[str, Any] = {"organization": False, "project": "", "cluster": "", "namespace": ""}
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ NOTHING = {"organization": False, "project": "", "cluster": "", "namespace": ""}
     ],
 )
 def test_scopes(given: dict[str, str], scope: dict[str, str], words: str) -> None:
-    assert scoping.required_scope(**{**NOTHING, **given}) == scope  # type: ignore[arg-type]
+    assert scoping.required_scope(**{**NOTHING, **given}) == scope
     assert scoping.words(scope) == words
 
 
@@ -40,11 +41,11 @@ def test_scopes(given: dict[str, str], scope: dict[str, str], words: str) -> Non
 )
 def test_what_is_no_scope(given: dict[str, str], said: str) -> None:
     with pytest.raises(InvalidInputError, match=said):
-        scoping.required_scope(**{**NOTHING, **given})  # type: ignore[arg-type]
+        scoping.required_scope(**{**NOTHING, **given})
 
 
 def test_nothing_is_a_scope_only_where_it_may_be() -> None:
-    assert scoping.scope_of(**NOTHING) == {}  # type: ignore[arg-type]
+    assert scoping.scope_of(**NOTHING) == {}
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("30d", 30 * 86400), ("8h", 8 * 3600), ("1h30m", 5400)])  # fmt: skip

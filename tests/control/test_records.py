@@ -70,7 +70,9 @@ def rights(database: Database, right: str) -> set[tuple[str, str]]:
           OR ('{right}' = 'UPDATE' AND has_any_column_privilege(r.oid, c.oid, 'UPDATE')))
         """
     )
-    return {tuple(line.split(" ", 1)) for line in told.splitlines() if line}  # type: ignore[misc]
+    return {
+        (role, table) for role, table in (line.split(" ", 1) for line in told.splitlines() if line)
+    }
 
 
 def test_in_postgresql_no_right_reaches_a_record(upgraded: Database) -> None:

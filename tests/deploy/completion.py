@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from typer.completion import get_completion_script  # type: ignore[attr-defined]  # not in its __all__
+from typer.completion import get_completion_script  # type: ignore[attr-defined]  # in none of its lists
 
 from tests.deploy.prometheus import DEPLOY
 

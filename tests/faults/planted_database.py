@@ -5,7 +5,7 @@ They replace one or two attributes of the product in this process.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -26,7 +26,7 @@ from tests.faults.report import Report
 from tests.faults.swapping import swapped
 
 _SMALL: Final = database.Size(cuts=60, stops=12, calls=2_000, writers=2, seconds=8, level=4)
-Rig = Callable[[database.Size, int | None], Awaitable[Report]]
+Rig = Callable[[database.Size, int | None], Coroutine[Any, Any, Report]]
 
 
 def _position_before_rows() -> contextlib.AbstractContextManager[None]:
@@ -135,9 +135,9 @@ async def _remembered(self: PostgresIndex) -> dict[str, Position]:
 _sound_insert = PostgresIndex.insert
 
 
-async def _remembering(self: PostgresIndex, rows: Any, writer: str, position: Position) -> None:
+async def _remembering(self: Any, rows: Any, writer: str, position: Position) -> None:
     await _sound_insert(self, rows, writer, position)
-    self.remembered = {writer: Position("", 0, position.seq)}  # type: ignore[attr-defined]
+    self.remembered = {writer: Position("", 0, position.seq)}
 
 
 async def _begin_there(self: Shipper, directory: Any, writer: str, position: Position) -> None:
@@ -164,7 +164,7 @@ _REMEMBERED: Final = (
 def _hunting(rig: Rig) -> Callable[[Bug], Report]:
     def hunt(bug: Bug) -> Report:
         with bug.plant():
-            return asyncio.run(rig(_SMALL, 1))  # type: ignore[arg-type]
+            return asyncio.run(rig(_SMALL, 1))
 
     return hunt
 

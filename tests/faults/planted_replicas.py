@@ -49,10 +49,10 @@ def rows_dropped_after_a_failure() -> AbstractContextManager[None]:
     """What is sent again after a failure lacks its first row, as if that had arrived."""
     sound = Shipper._insert
 
-    async def insert(self: Shipper, who: str, step: Step) -> None:
-        failed, self._dropping = getattr(self, "_dropping", False), True  # type: ignore[attr-defined]
+    async def insert(self: Any, who: str, step: Step) -> None:
+        failed, self._dropping = getattr(self, "_dropping", False), True
         await sound(self, who, step._replace(rows=step.rows[1:]) if failed else step)
-        self._dropping = False  # type: ignore[attr-defined]
+        self._dropping = False
 
     return swapped((Shipper, "_insert", insert))
 

@@ -94,7 +94,7 @@ async def test_a_client_that_does_not_read_stops_the_cluster(world: World) -> No
 
     world.handler = handler
     reader, writer = await world.connect()
-    reader._limit = 2**16  # type: ignore[attr-defined]
+    _hold_little(reader)
     writer.write(f"GET {PODS} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
     await _stalled(lambda: sent)
     assert 0 < sent < BOUND
@@ -113,7 +113,7 @@ async def test_a_cluster_that_does_not_read_stops_the_client(world: World) -> No
 
     async def handler(exchange: Exchange) -> None:
         nonlocal received
-        exchange.reader._limit = 2**16  # type: ignore[attr-defined]
+        _hold_little(exchange.reader)
         await go_on.wait()
         while b"0\r\n\r\n" not in (data := await exchange.reader.read(2**22)):
             received += data.count(b"z")
@@ -145,6 +145,11 @@ async def test_a_cluster_that_does_not_read_stops_the_client(world: World) -> No
     writer.close()
 
 
+def _hold_little(reader: asyncio.StreamReader) -> None:
+    """Make it pause its peer early, as one that was made with a small limit does."""
+    reader._limit = 2**16  # type: ignore[attr-defined]  # typeshed has only what is public
+
+
 async def _stalled(progress: Callable[[], int]) -> None:
     """Wait until a number stands still for a moment."""
     last, same = -1, 0
@@ -169,7 +174,7 @@ async def test_a_tunnel_stops_its_fast_side(world: World, slow: str) -> None:
             counts["sent"] += len(BLOCK)
 
     async def receive(reader: asyncio.StreamReader) -> None:
-        reader._limit = 2**16  # type: ignore[attr-defined]
+        _hold_little(reader)
         await go_on.wait()
         while counts["received"] < size * len(BLOCK):
             data = await reader.read(2**22)
@@ -190,7 +195,7 @@ async def test_a_tunnel_stops_its_fast_side(world: World, slow: str) -> None:
 
     world.handler = handler
     reader, writer = await world.connect()
-    reader._limit = 2**16  # type: ignore[attr-defined]
+    _hold_little(reader)
     writer.write(
         f"POST {PODS}/p/exec HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
         "Upgrade: SPDY/3.1\r\nContent-Length: 0\r\n\r\n".encode()
@@ -215,7 +220,7 @@ async def test_a_body_waiting_in_a_pipeline_is_not_read_ahead(world: World) -> N
         if exchange.line.startswith("GET"):
             await exchange.answer(ok(b""))
             return
-        exchange.reader._limit = 2**16  # type: ignore[attr-defined]
+        _hold_little(exchange.reader)
         await go_on.wait()
         while b"0\r\n\r\n" not in await exchange.reader.read(2**22):
             pass

@@ -79,7 +79,7 @@ metrics.refusals.labels("test").inc(3)
     from prometheus_client.multiprocess import MultiProcessCollector
 
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, str(tmp_path))  # type: ignore[no-untyped-call]  # as it is
+    MultiProcessCollector(registry, str(tmp_path))  # type: ignore[no-untyped-call]  # the library is untyped
     assert registry.get_sample_value("kubewitness_refusals_total", {"reason": "test"}) == 6
 
 

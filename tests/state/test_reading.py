@@ -4,7 +4,7 @@ import pytest
 
 from proxy.clock import ManualClock
 from proxy.state.repository import StateStore
-from proxy.state.snapshot import EMPTY
+from proxy.state.snapshot import EMPTY, Snapshot
 from tests.state.people import credential, fill, give, token
 
 
@@ -49,7 +49,9 @@ async def test_what_ended_is_left_out(registry: StateStore, clock: ManualClock) 
 
 
 @pytest.mark.parametrize("previous", [None, EMPTY])
-async def test_nothing_known_reads_all(registry: StateStore, clock: ManualClock, previous) -> None:  # type: ignore[no-untyped-def]
+async def test_nothing_known_reads_all(
+    registry: StateStore, clock: ManualClock, previous: Snapshot | None
+) -> None:
     await fill(registry)
     assert await registry.snapshot(previous) == await registry.snapshot()
 

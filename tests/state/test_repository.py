@@ -3,6 +3,7 @@ import sqlite3
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from proxy.errors import (
 )
 from proxy.state.repository import StateStore
 from proxy.state.sealing import SecretBox
-from proxy.state.snapshot import Credential, Usage
+from proxy.state.snapshot import ClusterRecord, Credential, Usage
 
 KUBECONFIG = b"apiVersion: v1\nusers: [{user: {token: very-secret}}]\n"
 
@@ -54,7 +55,7 @@ def credential(
     )
 
 
-async def add(store: StateStore, name: str = "prod"):  # type: ignore[no-untyped-def]
+async def add(store: StateStore, name: str = "prod") -> ClusterRecord:
     return await store.add_cluster(name, server="https://10.0.0.1:6443", kubeconfig=KUBECONFIG)
 
 
@@ -172,8 +173,8 @@ async def test_listing(store: StateStore, clock: ManualClock) -> None:
         clock.advance(1)
     await store.revoke(serial="a1")
 
-    async def serials(**which: object) -> list[str]:
-        return [item.serial for item in await store.credentials(**which)]  # type: ignore[arg-type]
+    async def serials(**which: Any) -> list[str]:
+        return [item.serial for item in await store.credentials(**which)]
 
     assert await serials() == ["b1", "a2"]
     assert await serials(ended=True) == ["b1", "a2", "a1"]

@@ -1,4 +1,5 @@
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,9 @@ def test_nothing_readable_is_in_what_is_sealed(box: SecretBox) -> None:
     ],
     ids=["context", "bit", "cut", "version", "empty"],
 )
-def test_what_was_touched_does_not_open(box: SecretBox, context: str, change, message: str) -> None:  # type: ignore[no-untyped-def]
+def test_what_was_touched_does_not_open(
+    box: SecretBox, context: str, change: Callable[[bytes], bytes], message: str
+) -> None:
     with pytest.raises(SealError, match=message):
         box.unseal(context, change(box.seal("c1", b"token")))
 

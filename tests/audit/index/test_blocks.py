@@ -1,5 +1,7 @@
 """Blocks: what they post, and when they are full."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,8 +24,8 @@ from proxy.audit.index.rows import EVENT, Row, join_groups
 PLACES = st.sets(st.integers(0, BLOCK - 1), max_size=3000)
 
 
-def a_row(seq: int, **given: object) -> Row:
-    return Row("w", seq, EVENT)._replace(at=seq * 10, uri=f"/api/{seq}", **given)  # type: ignore[arg-type]
+def a_row(seq: int, **given: Any) -> Row:
+    return Row("w", seq, EVENT)._replace(at=seq * 10, uri=f"/api/{seq}", **given)
 
 
 def posted(rows: list[Row]) -> dict[tuple[Field, bytes], set[int]]:

@@ -1,7 +1,7 @@
 """The indexer: every durable record once, whatever happens in between."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -56,7 +56,7 @@ class BreakingIndex(SqliteIndex):
 
 
 @pytest.fixture
-async def index(tmp_path: Path) -> SqliteIndex:  # type: ignore[misc]
+async def index(tmp_path: Path) -> AsyncIterator[SqliteIndex]:
     made = await SqliteIndex.open(tmp_path / "index.db")
     yield made
     await made.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import asyncpg
@@ -103,12 +103,12 @@ async def test_two_processes_tell_the_same(site: Ready, index: PostgresIndex, wr
 )
 @pytest.mark.parametrize("again", ["same connection", "new connection"])
 async def test_a_different_record_is_refused(
-    site: Ready, index: PostgresIndex, writer: str, again: str, change: object
+    site: Ready, index: PostgresIndex, writer: str, again: str, change: Callable[[Row], Row]
 ) -> None:
     rows = some_rows(writer=writer)
     await fill(index, rows)
     through = index if again == "same connection" else await PostgresIndex.open(site.url)
-    forged = [*rows[:5], change(rows[5]), *rows[6:]]  # type: ignore[operator]
+    forged = [*rows[:5], change(rows[5]), *rows[6:]]
     more = rows[-1]._replace(seq=rows[-1].seq + 1)
     with pytest.raises(ForeignRecordsError) as refused:
         await fill(through, [*forged, more])

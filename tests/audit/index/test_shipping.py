@@ -4,7 +4,6 @@ import asyncio
 import errno
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -216,10 +215,10 @@ class Copies:
 
 
 @pytest.fixture
-def copies(tmp_path: Path, clock: ManualClock) -> Iterator[Copies]:
+def copies(tmp_path: Path, clock: ManualClock) -> Copies:
     path = tmp_path / "data"
     path.mkdir()
-    return Copies(path, clock)  # type: ignore[return-value]
+    return Copies(path, clock)
 
 
 @pytest.mark.parametrize("later", [0, 3, 30, 300])

@@ -10,7 +10,7 @@ from proxy.audit.journal.records import GENESIS, Batch, Seal, frame
 from proxy.audit.journal.recovery import recover
 from proxy.audit.journal.reserve import Reserve
 from proxy.audit.journal.segments import Finished, MisplacedFileError, Segments
-from proxy.audit.journal.storage import FileStorage
+from proxy.audit.journal.storage import FileStorage, SegmentFile
 from proxy.clock import ManualClock
 from tests.audit.journals import FaultyStorage, SmallDisk, note
 from tests.audit.reading import dense, lines, records
@@ -155,7 +155,7 @@ def test_a_name_that_is_taken_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_new_segment_that_is_replaced_at_once_is_nobodys(tmp_path: Path) -> None:
     class Replacing(FaultyStorage):
-        def open(self, path: Path):  # type: ignore[no-untyped-def]
+        def open(self, path: Path) -> SegmentFile:
             file = super().open(path)
             path.unlink()
             path.write_bytes(b"\0" * 8192)

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,7 +80,7 @@ class Scene:
     """A gate, a volume that can be set, and what was recorded."""
 
     def __init__(self) -> None:
-        self.events: list[dict[str, object]] = []
+        self.events: list[dict[str, Any]] = []
         self.metrics = Metrics()
         self.gate = Gate(clock=ManualClock(), metrics=self.metrics)
         self.gate.attach(lambda body: self.events.append(json.loads(b"{" + body + b"}")))
@@ -100,7 +101,7 @@ class Scene:
 
     def warned(self) -> list[tuple[object, object]]:
         details = [e["detail"] for e in self.events if e["action"] == "journal.space"]
-        return [(d["crossed"], d["threshold"]) for d in details]  # type: ignore[index]
+        return [(d["crossed"], d["threshold"]) for d in details]
 
 
 async def test_each_crossing_is_told_once() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from proxy.audit.journal.writer import JournalWriter
 from proxy.audit.port import JournalUnavailableError
-from proxy.clock import SystemClock
+from proxy.clock import ManualClock, SystemClock
 from tests.audit.journals import FaultyStorage, note, until, writing
 
 DEADLINE = 0.3
@@ -20,10 +21,10 @@ async def test_no_call_waits_longer_than_its_deadline_and_a_bit(
 ) -> None:
     waits: list[float] = []
 
-    async def call(journal: object) -> None:
+    async def call(journal: JournalWriter) -> None:
         started = time.perf_counter()
         with pytest.raises(JournalUnavailableError, match="not confirmed a record"):
-            await journal.append(note("x"))  # type: ignore[attr-defined]
+            await journal.append(note("x"))
         waits.append(time.perf_counter() - started)
 
     async with writing(tmp_path, disk, SystemClock(), deadline=DEADLINE) as journal:
@@ -45,16 +46,16 @@ async def test_no_call_waits_longer_than_its_deadline_and_a_bit(
 
 
 async def test_ten_minutes_without_an_answer_are_bounded(
-    tmp_path: Path, disk: FaultyStorage, clock: object
+    tmp_path: Path, disk: FaultyStorage, clock: ManualClock
 ) -> None:
     bounds = {"queue_records": 500, "queue_bytes": 1024 * 1024}
-    async with writing(tmp_path, disk, clock, **bounds) as journal:  # type: ignore[arg-type]
+    async with writing(tmp_path, disk, clock, **bounds) as journal:
         disk.hold.clear()
         hit = journal.append(note("hit"))
         await until(disk.waiting.is_set)
         taken = 0
         for _ in range(60):  # ten seconds each
-            clock.advance(10)  # type: ignore[attr-defined]
+            clock.advance(10)
             await asyncio.sleep(0.021)
             for _ in range(50):
                 with contextlib.suppress(JournalUnavailableError):

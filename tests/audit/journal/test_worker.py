@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from functools import partial
 
 from proxy.audit.journal.worker import Job, Worker
 from proxy.clock import SystemClock
@@ -25,9 +26,7 @@ async def test_jobs_are_done_in_order_elsewhere_and_told_here() -> None:
             all_told.set()
 
     for name in "abc":
-        worker.put(
-            Job(lambda name=name: work(name), lambda e, s, name=name: told(name, e, s))  # type: ignore[misc]
-        )
+        worker.put(Job(partial(work, name), partial(told, name)))
     await asyncio.wait_for(all_told.wait(), 5)
     assert done == [("a", "None"), ("b", "b"), ("c", "None")]
     assert threads.isdisjoint({threading.get_ident()})

@@ -3,7 +3,13 @@
 import pytest
 
 from proxy.cli.client import Client
-from proxy.errors import ConflictError, DeniedError, InvalidInputError, NotFoundError
+from proxy.errors import (
+    ConflictError,
+    DeniedError,
+    InvalidInputError,
+    KubewitnessError,
+    NotFoundError,
+)
 from tests.control.plane import Plane
 
 
@@ -72,6 +78,8 @@ def test_a_hold_needs_a_second_person_to_end(plane: Plane, ann: Client, bob: Cli
         ("/legal-holds/none/release", {"reason": "x"}, NotFoundError),
     ],
 )
-def test_what_is_refused(ann: Client, path: str, body: dict[str, object] | None, error) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_refused(
+    ann: Client, path: str, body: dict[str, object] | None, error: type[KubewitnessError]
+) -> None:
     with pytest.raises(error):
         ann.post(path, body)

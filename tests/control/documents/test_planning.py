@@ -83,10 +83,12 @@ async def test_an_error_of_a_step_says_it_too() -> None:
     async def fail(change: Any) -> None:
         raise InvalidInputError("No.")
 
+    never: Any = None  # the change it fails before it looks at
+
     with pytest.raises(InvalidInputError, match=r"objects\[3\]: No\."):
-        await Planned(Action.ADD, "User", "x", None, fail, number=3).step(None)  # type: ignore[arg-type]
+        await Planned(Action.ADD, "User", "x", None, fail, number=3).step(never)
     with pytest.raises(InvalidInputError, match=r"^No\."):
-        await Planned(Action.ADD, "User", "x", None, fail).step(None)  # type: ignore[arg-type]
+        await Planned(Action.ADD, "User", "x", None, fail).step(never)
 
 
 def test_a_thing_is_said_once() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
@@ -21,11 +22,9 @@ def ready(postgres: Postgres) -> Iterator[Ready]:
         yield made
 
 
-async def insert(connection: object, seq: int, audit_id: str, *, terminal: bool) -> None:
+async def insert(connection: Any, seq: int, audit_id: str, *, terminal: bool) -> None:
     """A record of writer w, with the values that do not matter left empty."""
-    await connection.execute(  # type: ignore[attr-defined]
-        COLUMNS, "w", seq, audit_id, terminal, AT + seq, b"line %d" % seq
-    )
+    await connection.execute(COLUMNS, "w", seq, audit_id, terminal, AT + seq, b"line %d" % seq)
 
 
 COLUMNS = """
