@@ -5,6 +5,7 @@ import os
 import pwd
 import socket
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ async def test_a_running_server_shows_it(settings: Settings) -> None:
     assert {item["actor"] for item in items} == {person().name}
 
 
-def _items(client: Client, query: dict[str, object]) -> list[Any]:
+def _items(client: Client, query: Mapping[str, object]) -> list[Any]:
     found: list[Any] = client.get("/audit/calls", query)["items"]
     return found
 
