@@ -120,10 +120,11 @@ def _missing(here: AtCluster, request: Request, wanted: _Needed) -> str:
     if not near:
         return f"no grant of theirs reaches {_place(request)}"
     held = frozenset().union(*(item.role.permissions for item in near))
-    roles = ", ".join(sorted({item.role.name for item in near}))
+    names = sorted({item.role.name for item in near})
+    none = " and ".join(names) + (" do not" if len(names) > 1 else " does not")
     if lacking := wanted - held:
-        return f"it needs {' and '.join(sorted(lacking))}, which {roles} does not give"
-    return f"{roles} does not allow it"
+        return f"it needs {' and '.join(sorted(lacking))}, which {none} give"
+    return f"{none} allow it"
 
 
 def _place(request: Request) -> str:

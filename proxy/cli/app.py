@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from proxy import __version__
-from proxy.cli.nouns import Nouns
+from proxy.cli.nouns import HELP, Nouns
 from proxy.errors import KubewitnessError
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": HELP},
 )
 
 INTERRUPTED = 130
@@ -63,6 +63,13 @@ def run(arguments: list[str] | None = None) -> int:
         # The reader left (`… | head`). Nothing more may be written, not even at exit.
         sys.stdout = None
         return BROKEN_PIPE
+    except OSError as error:
+        if "--debug" in given:
+            raise
+        # A full disk, a file that may not be read: nothing of ours is wrong.
+        where = f"{error.filename}: " if error.filename else ""
+        _show(f"{where}{error.strerror or error}", "Repeat with --debug to see where.")
+        return 1
     except Exception as error:
         if "--debug" in given:
             raise

@@ -1,4 +1,4 @@
-"""`kubewitness context issue` and `add`: somebody else at the control plane, from their own machine.
+"""`kubewitness context issue`, `add` and `remove`: somebody else at the control plane, from their own machine.
 
 What they get is a context file: the server, whom to trust, and a key made here. It says who they
 are; what they may do their grants say, and `--role` makes the first. It is written readable by its
@@ -11,8 +11,16 @@ from urllib.parse import quote
 
 import typer
 
+from proxy.cli.asking import YesOption, confirm
 from proxy.cli.connection import connect, is_loopback, join, split
-from proxy.cli.context import DataDirOption, ViaOption, default_path, load, read_document
+from proxy.cli.context import (
+    DataDirOption,
+    ViaOption,
+    complete_context,
+    default_path,
+    load,
+    read_document,
+)
 from proxy.cli.moments import until
 from proxy.cli.new_file import new_file
 from proxy.cli.output import say, to_yaml, visible, write
@@ -161,7 +169,8 @@ def add(
     for name in given.entries:
         if name in mine.entries:
             raise ConflictError(
-                f"{path} has a context {name!r} already.", hint="Remove it there first."
+                f"{path} has a context {name!r} already.",
+                hint=f"`kubewitness context remove {name}` first.",
             )
     document = read_document(path)
     added: list[Any] = read_document(file)["contexts"]
@@ -176,6 +185,30 @@ def add(
         write(f"Use it:  kubewitness context use {visible(name)}\n")
 
 
+def remove(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", autocompletion=complete_context, help="Of the context.")
+    ],
+    yes: YesOption = False,
+) -> None:
+    """Remove a context of yours, with the key or token in it. The credential itself still counts.
+
+    It counts until it ends or is revoked: `kubewitness kubeconfig revoke`, `kubewitness token revoke`.
+    """
+    path = default_path()
+    load(path).find(name)
+    confirm(f"Remove the context {name} from {path}?", yes=yes)
+    document = read_document(path)
+    document["contexts"] = [item for item in document["contexts"] if item["name"] != name]
+    was_current = document.get("current-context") == name
+    if was_current:
+        del document["current-context"]
+    replace_private(path, to_yaml(document).encode())
+    write(f"Removed {visible(name)} from {visible(path)}.\n")
+    if was_current and document["contexts"]:
+        say("No context is current now: `kubewitness context use NAME`.")
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to `kubewitness context`."""
     app.command(
@@ -184,3 +217,4 @@ def register(app: typer.Typer) -> None:
         "  kubewitness context issue eve --role auditor --project shop -o eve.context.yaml",
     )(issue)
     app.command(epilog="Example:  kubewitness context add ann.context.yaml --use")(add)
+    app.command(epilog="Example:  kubewitness context remove ann@proxy.example:9443 --yes")(remove)

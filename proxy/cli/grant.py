@@ -96,7 +96,11 @@ def add(
 ) -> None:
     """Give a role to a user or a group, somewhere. It counts from the next call on."""
     if bool(user) == bool(group):
-        raise InvalidInputError("Say to whom: --user or --group.")
+        raise InvalidInputError(
+            "Say to whom: --user or --group, not both."
+            if user
+            else "Say to whom: --user or --group."
+        )
     body: dict[str, Any] = {
         "subject": {"kind": "user" if user else "group", "name": user or group},
         "role": role,

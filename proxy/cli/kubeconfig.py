@@ -179,7 +179,7 @@ def list_credentials(
 
 @app.command(
     epilog="Examples:\n\n"
-    "  kubewitness kubeconfig revoke 4f0c62b1 --reason 'laptop stolen'\n\n"
+    "  kubewitness kubeconfig revoke 4f0c62b1 --yes --reason 'laptop stolen'\n\n"
     "  kubewitness kubeconfig revoke --user alice --yes"
 )
 def revoke(
@@ -216,8 +216,9 @@ def revoke(
         confirm(f"Revoke everything {user} has?", yes=yes)
         answer = client.post("/credentials/revoke", {"user": user, "reason": reason})
     else:
-        path = path_of("credentials", _whole_serial(client, serial), "revoke")
-        answer = client.post(path, {"reason": reason})
+        whole = _whole_serial(client, serial)
+        confirm(f"Revoke {whole}?", yes=yes)
+        answer = client.post(path_of("credentials", whole, "revoke"), {"reason": reason})
     tokens = answer.get("tokens") or ()
     _show(form, answer["items"], "" if tokens else "Nothing to revoke: all of it had ended before.")
     for token in tokens:

@@ -33,6 +33,7 @@ NOUNS: Final = {
 }
 """In the order of the help, with the modules of each: one that has an `app` is a noun with verbs of
 its own; any other, or one that comes second, puts its commands there by `register`."""
+HELP: Final = ["-h", "--help"]
 _HIDDEN: Final = frozenset({"credential", "worker"})
 
 
@@ -41,6 +42,7 @@ class Nouns(TyperGroup):
 
     def __init__(self, **given: Any) -> None:  # noqa: ANN401  # what typer hands to any group
         super().__init__(**given)
+        in_words(self)
         self.commands = _Commands(self.commands)
 
 
@@ -81,4 +83,26 @@ def _load(name: str) -> Any:  # noqa: ANN401
         for module in others:
             module.register(first.app)
         holder.add_typer(first.app, name=name, hidden=name in _HIDDEN)
-    return typer.main.get_group(holder).commands[name]
+    return in_words(typer.main.get_group(holder).commands[name])
+
+
+def in_words(command: Any) -> Any:  # noqa: ANN401  # typer's own type
+    """The command, its help without words of Python: nothing after a flag, one value of a list.
+
+    Arguments are in capitals everywhere, as an example of the command has them.
+    """
+    if command.help:
+        # Where a line of the source ends is no end of a line in the help.
+        command.help = "\n\n".join(part.replace("\n", " ") for part in command.help.split("\n\n"))
+    for inner in getattr(command, "commands", {}).values():
+        in_words(inner)
+    # The option is made once and kept, so this is the one that the help shows.
+    helping = command.get_help_option(typer.Context(command, help_option_names=HELP))
+    for item in (*command.params, helping):
+        if item.param_type_name == "argument":
+            item.metavar = (item.metavar or item.name.upper()).strip("[]")
+        elif item.is_flag or (item.metavar is None and item.display_type(None) == "<bool>"):
+            item.metavar = ""
+        elif item.metavar is None and item.multiple:
+            item.metavar = item.display_type(None).replace("list[", "").replace("]", "")
+    return command

@@ -9,6 +9,7 @@ import typer
 from proxy.cli.completion import complete_cluster, complete_project
 from proxy.errors import InvalidInputError
 
+_ENDS: Final = "Write 30d or 8h (from now), 2030-12-31, or 2030-12-31T18:00."
 _TTL: Final = re.compile(r"(?:[0-9]+[dhms])+", re.ASCII)
 
 OrganizationOption = Annotated[
@@ -97,13 +98,19 @@ def end_of(text: str, option: str = "--expires") -> str:
     """
     if not text:
         return ""
-    from proxy.cli.moments import to_api
+    from proxy.cli.moments import parse, to_api
     from proxy.clock import SystemClock, rfc3339
     from proxy.pki.ttl import parse_ttl
 
     if _TTL.fullmatch(text.strip()):
         return rfc3339(SystemClock.now() + parse_ttl(text))
-    return to_api(text, option) or ""
+    try:
+        end = to_api(text, option) or ""
+    except InvalidInputError as error:
+        raise InvalidInputError(error.message, hint=_ENDS) from error
+    if parse(end).timestamp() <= SystemClock.now():
+        raise InvalidInputError(f"{option}: {text!r} is past.", hint=_ENDS)
+    return end
 
 
 def place_of(text: str) -> dict[str, Any]:

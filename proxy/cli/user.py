@@ -1,5 +1,6 @@
 """`kubewitness user`: who exists, and taking somebody's access away."""
 
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -72,7 +73,8 @@ def add(
     _tell(form, made, f"Added {made['name']}{_in_groups(made)}.")
     if form is Format.TABLE and not made["groups"]:
         say(
-            f"They may do nothing yet: `kubewitness grant add --user {name} --role ROLE --cluster C`."
+            "They may do nothing yet: "
+            f"`kubewitness grant add --user {quote(name)} --role ROLE --cluster C`."
         )
 
 

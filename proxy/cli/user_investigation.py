@@ -16,6 +16,7 @@ from proxy.cli.moments import local, to_api
 from proxy.cli.output import (  # fmt: skip
     Column,
     Format,
+    say,
     table,
     terminal_width,
     to_json,
@@ -85,6 +86,8 @@ def investigate(
         write(to_yaml(found))
     else:
         write(page(found, terminal_width()))
+        if found["status"] == "unregistered" and not (found["calls"] or found["credentials"]):
+            say("Nobody of that name is registered, has a credential, or made a call in this time.")
         if not found["complete"]:
             say_behind()
 

@@ -34,7 +34,7 @@ def check_expected(what: str, changed: int, expected: int | None) -> None:
     """
     if expected is not None and expected != changed:
         raise PreconditionError(
-            f"{what} was changed in between: it is at version {changed}, not {expected}.",
+            f"{what} was changed in between: it is at version {changed} now.",
             hint=_LOOK_AGAIN,
         )
 

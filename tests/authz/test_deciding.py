@@ -28,6 +28,12 @@ def test_a_decision_says_why(line: str, allowed: bool, why: str) -> None:
     assert decision.grant == (WEB.id if allowed else "")
 
 
+def test_two_roles_do_not_allow_it() -> None:
+    state = access(WEB, grant("rob", "project-read-only", cluster("prod")), users=(user("rob"),))
+    decision = decide(state, ROB, request("DELETE /api/v1/namespaces/web/pods/a"), NOW)
+    assert decision.why == "namespace-read-only and project-read-only do not allow it"
+
+
 def test_what_denies_is_named() -> None:
     no = role("no", denies=(rule("*", "pods"),))
     both = (grant("rob", "admin"), grant("rob", "no", cluster("prod")))

@@ -1,5 +1,7 @@
 """The root: help, versions, and how errors look."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,18 @@ def test_each_command_has_help_and_an_example(
 def test_the_hidden_worker_is_not_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
     assert "worker" not in capsys.readouterr().out.split("Commands")[1].replace("processes", "")
+
+
+def test_a_full_disk_is_no_bug_of_ours() -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "proxy", "context", "list", "-o", "json"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode != 0
+    assert "No space left on device" in done.stderr
+    assert "This is a bug" not in done.stderr
+    assert "Traceback" not in done.stderr

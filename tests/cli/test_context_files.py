@@ -117,3 +117,23 @@ def test_a_role_is_granted_once_and_where_it_was_said(
     assert command("context", "issue", "eve", *both, "-o", str(tmp_path / "x")).code == 2
     alone = command("context", "issue", "eve", "--project", "shop", "-o", str(tmp_path / "x"))
     assert (alone.code, "--role" in alone.err) == (2, True)
+
+
+def test_a_context_is_taken_away_here_and_the_credential_stays(
+    plane: Plane, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBEWITNESS_CONFIG", str(tmp_path / "config.yaml"))
+    name = f"ann@{plane.address}"
+    file = tmp_path / "ann.yaml"
+    command("context", "issue", "ann", "--role", "auditor", "-o", str(file))
+    command("context", "add", str(file), direct=True)
+    again = command("context", "add", str(file), direct=True)
+    assert f"kubewitness context remove {name}" in again.err
+    assert command("context", "remove", "none", "--yes", direct=True).code == 4
+    assert command("context", "remove", name, direct=True).code == 1
+    assert command("context", "list", "-o", "name", direct=True).out == f"{name}\n"
+    done = command("context", "remove", name, "--yes", direct=True)
+    assert (done.code, done.out.startswith(f"Removed {name}")) == (0, True)
+    assert command("context", "list", "-o", "name", direct=True).out == ""
+    assert "current-context" not in (tmp_path / "config.yaml").read_text()
+    assert len(plane.client().get("/credentials", {"user": "ann"})["items"]) == 1

@@ -83,7 +83,9 @@ def test_list_and_revoke(prod: Plane, command: Command, tmp_path: Path) -> None:
     assert sum("alice" in line for line in table) == 2
 
     short = listed[0]["serial"][:8]
-    done = command("kubeconfig", "revoke", short, "--reason", "laptop stolen", "-o", "name")
+    done = command(
+        "kubeconfig", "revoke", short, "--reason", "laptop stolen", "--yes", "-o", "name"
+    )
     assert (done.code, done.out.strip()) == (0, listed[0]["serial"])
     done = command("kubeconfig", "revoke", "--user", "alice", "--yes", "-o", "name")
     assert done.out.strip() == listed[1]["serial"]
@@ -95,7 +97,9 @@ def test_revoke_wants_exactly_one_target_and_asks(prod: Plane, command: Command)
     del prod
     assert command("kubeconfig", "revoke").code == 2
     assert command("kubeconfig", "revoke", "abc", "--user", "alice").code == 2
-    assert command("kubeconfig", "revoke", "deadbeef").code == 4
+    assert command("kubeconfig", "revoke", "deadbeef", "--yes").code == 4
+    done = command("kubeconfig", "revoke", "deadbeef")
+    assert (done.code, "Revoke deadbeef?" in done.err) == (1, True)
 
 
 def test_issue_on_standard_output_is_a_kubeconfig_and_nothing_else(

@@ -92,3 +92,5 @@ def test_by_command(plane: Plane, command: Command) -> None:
     assert yaml.safe_load(command("user", "investigate", "alice", "-o", "yaml").out)["calls"] == 2
     assert command("user", "investigate", "alice", "-o", "csv").code == 2
     assert len(plane.events("user.investigate")) >= 3
+    assert "Nobody of that name" not in done.err
+    assert "Nobody of that name" in command("user", "investigate", "alcie").err

@@ -92,7 +92,7 @@ async def test_what_was_not_seen_as_it_is_cannot_be_changed(registry: StateStore
         people.replace_role(DEPLOYER, expected=1),
         people.remove_role("deployer", expected=1),
     ):
-        with pytest.raises(PreconditionError, match="changed in between"):
+        with pytest.raises(PreconditionError, match=r"in between: it is at version \d+ now\."):
             await change
 
 
