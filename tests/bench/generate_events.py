@@ -24,6 +24,7 @@ from proxy.audit.event import (
     describe,
     stage,
 )
+from proxy.audit.flags import SUSPICIOUS
 from proxy.clock import rfc3339
 
 DAYS: Final = 90
@@ -63,6 +64,14 @@ _ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
 READS: Final = ("get", "get", "get", "list", "watch")
 WRITES: Final = ("patch", "update", "create", "delete")
 CODES: Final = ((200, 900), (201, 60), (404, 22), (403, 8), (409, 5), (422, 1), (500, 2), (503, 1))
+REASONS: Final = {
+    403: "Forbidden",
+    404: "NotFound",
+    409: "AlreadyExists",
+    422: "Invalid",
+    500: "InternalError",
+    503: "ServiceUnavailable",
+}
 
 
 @dataclass
@@ -184,6 +193,7 @@ class World:
             annotations={
                 "authorization.k8s.io/decision": "allow",
                 "authorization.k8s.io/reason": "grant of role edit",
+                **({SUSPICIOUS: "new-address"} if dice % 5_000 == 17 else {}),
             },
         )
 
@@ -230,7 +240,11 @@ def bodies(calls: int, seed: int = 1) -> Iterator[bytes]:
         taken = chance.random() * 0.05
         code = world.codes[int(chance.random() * 16_384)]
         progress = Progress(
-            ResponseStatus(code), 0, int(taken * 80_000), int(taken * 9e5), int(taken * 1e6)
+            ResponseStatus(code, reason=REASONS.get(code, "")),
+            0,
+            int(taken * 80_000),
+            int(taken * 9e5),
+            int(taken * 1e6),
         )
         if call.verb == "watch" or call.call_class == "stream":
             began = stage(description, Stage.RESPONSE_STARTED, at + taken / 2, progress)
@@ -252,6 +266,7 @@ def _others(number: int, at: float) -> Iterator[bytes]:
             ("audit.search", "credential.issue", "cluster.add")[number // 900 % 3],
             f"user-{number // 900 % 20}@example.com",
             (f"10.99.0.{number // 900 % 200}",),
+            target=f"thing-{number // 900 % 5_000}",
         )
         yield body(made)
     if number % 2100 == 0:

@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from proxy.audit.index.query import Filter
-from tests.bench.generate_events import DAY, DAYS, START
+from proxy.audit.index.query import Filter, Within
+from tests.bench.generate_events import DAY, DAYS, START, World
 
 _CI = "system:serviceaccount:ci:"
 CALLS: Final = ("Event",)
@@ -18,6 +18,14 @@ def _calls(**given: Any) -> Filter:
     return Filter(kinds=CALLS, **given)
 
 
+def _credential_of(user: str) -> str:
+    callers = World(seed=1, calls=1).callers
+    return next(caller.credential for caller in callers if caller.user.username == user)
+
+
+_PROJECT: Final = Within(
+    "user-299@example.com", ("edge-1",), (("prod-eu", "team-100"), ("prod-us", "team-100"))
+)
 MIDDLE: Final = _at(DAYS / 2)
 """Where the deep page begins."""
 
@@ -60,6 +68,26 @@ CASES: Final = {
     "text, part of a pod's name": _calls(text="app-123-zz"),
     "text, none": _calls(text="nowhere-at-all"),
     "open": _calls(open_only=True),
+    "credential": _calls(credentials=(_credential_of("user-299@example.com"),)),
+    "credential, none": _calls(credentials=("gone",)),
+    "reason": _calls(reasons=("InternalError",)),
+    "reason, beginning": _calls(reasons=("In*",)),
+    "reason, none": _calls(reasons=("Expired",)),
+    "suspicious": _calls(suspicious=("*",)),
+    "suspicious, one flag": _calls(suspicious=("new-address",)),
+    "suspicious, none": _calls(suspicious=("off-hours",)),
+    "action": Filter(actions=("cluster.add",)),
+    "action, beginning": Filter(actions=("credential.*",)),
+    "action, none": Filter(actions=("grant.add",)),
+    "target": Filter(targets=("thing-4321",)),
+    "target, none": Filter(targets=("gone",)),
+    "user + reason": _calls(users=("user-7@example.com",), reasons=("Forbidden",)),
+    "seen by one, their own": _calls(within=Within("user-299@example.com")),
+    "seen by one, a project": _calls(within=_PROJECT),
+    "seen by one, and nothing there": _calls(
+        within=Within("nobody", namespaces=(("edge-2", "gone"),)), users=("user-7@example.com",)
+    ),
+    "seen by one, and a text": _calls(within=_PROJECT, text="app-123-zz"),
     "system events": Filter(kinds=("SystemEvent",)),
     "connections": Filter(kinds=("ConnectionEvent",)),
     "user + namespace": _calls(users=("user-7@example.com",), namespaces=("team-*",)),

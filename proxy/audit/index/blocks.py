@@ -29,6 +29,8 @@ RUN: Final = 256
 RUNS: Final = BLOCK // RUN
 BITMAP: Final = BLOCK // 8
 """Bytes of a bitmap."""
+EVERYWHERE: Final = (1 << BLOCK) - 1
+"""All places of a block, as bits."""
 VALUE: Final = 256
 """Bytes of a value that count."""
 _HIGHEST_CODE: Final = 999
@@ -71,6 +73,10 @@ class Field(IntEnum):
     """Of a source address, see `network_of`: a network's addresses are too many to look at each."""
     SUSPICIOUS = 17
     """Each flag of an event."""
+    CREDENTIAL = 18
+    REASON = 19
+    ACTION = 20
+    TARGET = 21
 
 
 PLAIN: Final = {
@@ -85,8 +91,15 @@ PLAIN: Final = {
     "command": Field.COMMAND,
     "session": Field.SESSION,
     "kind": Field.KIND,
+    "credential": Field.CREDENTIAL,
+    "reason": Field.REASON,
+    "action": Field.ACTION,
+    "target": Field.TARGET,
 }
-"""Columns whose values are posted as they are."""
+"""Columns whose values are posted as they are, an empty one, too."""
+LATER: Final = frozenset({Field.CREDENTIAL, Field.REASON, Field.ACTION, Field.TARGET})
+"""What older blocks do not have, in an index that is not made anew for it (PostgreSQL's). Every newer
+block has each of them, as each event has a value."""
 
 
 class Posting(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from proxy.audit.index.blocks import PLAIN, VALUE, Field, posted_code
+from proxy.audit.index.blocks import LATER, PLAIN, VALUE, Field, posted_code
 from proxy.audit.index.narrowing import Need, needs
 from proxy.audit.index.postings import Postings, Span, both
 from proxy.audit.index.query import Filter, parse
@@ -100,6 +100,13 @@ class _Counting:
 
     async def _step(self, numbers: Sequence[int]) -> dict[int, list[Count] | None]:
         """What each block says; None where it does not say it exactly."""
+        old: set[int] = set()
+        for field in {need.field for need in self._needs if isinstance(need, Need)} & LATER:
+            old |= await self._postings.without(field, numbers)
+        counts: dict[int, list[Count] | None] = dict.fromkeys(old)
+        return counts | await self._told([number for number in numbers if number not in old])
+
+    async def _told(self, numbers: Sequence[int]) -> dict[int, list[Count] | None]:
         places: dict[int, int] | None = None
         for need in self._needs:
             asked = numbers if places is None else [*places]

@@ -10,7 +10,15 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from proxy.audit.index.asking import Asker
-from proxy.audit.index.blocks import BLOCK, Field, decode, run_times, slice_name
+from proxy.audit.index.blocks import (
+    BLOCK,
+    EVERYWHERE,
+    LATER,
+    Field,
+    decode,
+    run_times,
+    slice_name,
+)
 from proxy.audit.index.grams import SLOTS_A_SLICE, WORD, Wanted
 from proxy.audit.index.narrowing import AnyWay, Need
 
@@ -20,6 +28,10 @@ _TIMES: Final = "SELECT number, runs FROM blocks WHERE number AMONG $1"
 _TEXTS: Final = "SELECT run, texts FROM run_texts WHERE run AMONG $1"
 _POSTED: Final = "SELECT block, bits FROM postings WHERE block AMONG $1 AND field = $2 AND "
 _VALUES: Final = "SELECT block, value, bits FROM postings WHERE block AMONG $1 AND field = $2"
+_WITHOUT: Final = (
+    "SELECT number FROM blocks WHERE number AMONG $1"
+    " AND NOT EXISTS (SELECT 1 FROM postings WHERE block = number AND field = $2)"
+)
 _PIECE: Final = (
     "SELECT block, substr(bits, $4, $5) FROM postings"
     " WHERE block AMONG $1 AND field = $2 AND value = $3"
@@ -68,7 +80,15 @@ class Postings:
         found: defaultdict[int, int] = defaultdict(int)
         for block, bits in await self._ask(statement, [*numbers], int(need.field), *values):
             found[block] |= decode(bits)
+        for block in await self.without(need.field, numbers):
+            found[block] = EVERYWHERE
         return found
+
+    async def without(self, field: Field, numbers: Iterable[int]) -> set[int]:
+        """Which of these blocks were made before `field` was posted: they say nothing about it."""
+        if not self._may_lack or field not in LATER:
+            return set()
+        return {number for (number,) in await self._ask(_WITHOUT, [*numbers], int(field))}
 
     async def _any_way(self, need: AnyWay, numbers: list[int]) -> dict[int, int]:
         found: defaultdict[int, int] = defaultdict(int)

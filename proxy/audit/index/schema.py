@@ -21,7 +21,7 @@ from sqlalchemy import (
 from proxy.audit.index.blocks import RUNS
 from proxy.audit.index.rows import Row
 
-VERSION: Final = 7
+VERSION: Final = 8
 
 metadata = MetaData()
 

@@ -74,6 +74,8 @@ def test_whole_runs() -> None:
         ),
         ({"noise": True}, Field.NOISE, {b"1"}),
         ({"namespace": ""}, Field.NAMESPACE, {b""}),
+        ({"credential": "a1"}, Field.CREDENTIAL, {b"a1"}),
+        ({"reason": ""}, Field.REASON, {b""}),
     ],
 )
 def test_what_is_posted_of_a_row(

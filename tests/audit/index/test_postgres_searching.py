@@ -5,16 +5,20 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.audit.index import searching
+from proxy.audit.index.blocks import LATER, PLAIN
 from proxy.audit.index.postgres import PostgresIndex
 from proxy.audit.index.query import Cursor, Filter
 from proxy.audit.index.rows import Row
+from proxy.audit.index.store import By
 from tests.audit.index.postgresql.databases import fill, ready_database, some_rows
-from tests.audit.index.searched_world import PROPERTY, SOME, World
+from tests.audit.index.searched_world import PROPERTY, SOME, World, few
+from tests.audit.some_rows import CREDENTIALS
 from tests.bench.explaining import listening, plans
 from tests.postgres import Postgres
 
@@ -27,6 +31,31 @@ def world(postgres: Postgres) -> Iterator[World]:
         made = World(partial(PostgresIndex.open, ready.url), stretch=151, writers=2)
         yield made
         made.close()
+
+
+@pytest.fixture(scope="module")
+def older(postgres: Postgres) -> Iterator[World]:
+    """The same in blocks of a version that did not post all that is posted now."""
+    with ready_database(postgres) as ready, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(searching, "_FEW", 0)
+        with pytest.MonkeyPatch.context() as then:
+            for column in [column for column, field in PLAIN.items() if field in LATER]:
+                then.delitem(PLAIN, column)
+            made = World(partial(PostgresIndex.open, ready.url), stretch=151, writers=2)
+        yield made
+        made.close()
+
+
+@settings(PROPERTY, max_examples=30)
+@given(wanted=SOME, reasons=few(["Forbidden", "ok"], ""), credentials=few(CREDENTIALS))
+@pytest.mark.parametrize("by", ["user", "verb"])
+def test_older_blocks_hide_nothing(
+    older: World, by: By, wanted: Filter, reasons: tuple[str, ...], credentials: tuple[str, ...]
+) -> None:
+    wanted = msgspec.structs.replace(wanted, reasons=reasons, credentials=credentials)
+    expected = older.expected(wanted)
+    assert older.run(older.index.search(wanted, limit=10_000)).rows == expected
+    assert older.run(older.index.stats(wanted, by)).total == len(expected)
 
 
 @settings(PROPERTY, max_examples=60)
