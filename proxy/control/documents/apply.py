@@ -1,5 +1,7 @@
 """The route of `apply`: people, projects, roles and grants as documents say, all or nothing."""
 
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Final
 
 import msgspec
@@ -7,6 +9,7 @@ import msgspec
 from proxy.control.documents.applying import Planner
 from proxy.control.documents.manifests import Documents
 from proxy.control.documents.planning import Action, Planned, kind_of, plan
+from proxy.control.documents.telling import each_recorded
 from proxy.control.entry.fields import Reason
 from proxy.control.entry.route import About, Act, Detail, Route
 
@@ -51,13 +54,23 @@ async def apply(act: Act) -> ApplyResult:
     version = act.access.version
     changes = plan(wanted.objects, Planner(act, reason).planners(), prune=wanted.prune)
     if changes:
-        await services.store.people.apply(
-            [change.step for change in changes], version=version, dry_run=wanted.dry_run
-        )
-        await services.watcher.refresh()
+        try:
+            async with _recorded(act, changes, reason, dry_run=wanted.dry_run):
+                await services.store.people.apply(
+                    [change.step for change in changes], version=version, dry_run=wanted.dry_run
+                )
+        finally:  # also when it was done and could not be recorded
+            await services.watcher.refresh()
     made = tuple(map(_item, changes))
     act.detail["changes"] = _told(made)
     return ApplyResult(made)
+
+
+def _recorded(
+    act: Act, changes: Sequence[Planned], reason: str, *, dry_run: bool
+) -> AbstractAsyncContextManager[None]:
+    """Each change on record by itself, unless none will be made."""
+    return nullcontext() if dry_run else each_recorded(act, changes, reason)
 
 
 def _item(change: Planned) -> ChangeItem:

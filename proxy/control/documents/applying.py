@@ -203,7 +203,8 @@ class Planner:
             )
             return grant_item(made, change.now)
 
-        yield Planned(Action.ADD, "Grant", title(key), None, make)
+        target = f"{key[0].value} {key[1]}"
+        yield Planned(Action.ADD, "Grant", title(key), None, make, target=target)
 
 
 def _action(before: msgspec.Struct | None) -> Action:

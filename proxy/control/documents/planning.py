@@ -28,6 +28,7 @@ class Action(StrEnum):
     REMOVE = "remove"
 
 
+_ACTS: Final = {("Role", Action.CHANGE): "role.replace", ("Grant", Action.REMOVE): "grant.revoke"}
 Make = Callable[[Change], Awaitable[msgspec.Struct | None]]
 """Makes a change in a transaction; the thing as it is shown then, None when it is gone."""
 
@@ -45,6 +46,14 @@ class Planned:
     """Known once it was made."""
     number: int | None = None
     """Of the document that says so."""
+    target: str = ""
+    """As the record of the same change by its own route names the thing; empty: as `name` does."""
+
+    @property
+    def act(self) -> str:
+        """The system event of the same change by its own route: `grant.add`, `role.replace`."""
+        usual = f"{self.kind.lower()}.{self.action}"
+        return _ACTS.get((self.kind, self.action), usual)
 
     async def step(self, change: Change) -> None:
         """Make it, and remember what came of it."""

@@ -139,7 +139,7 @@ def ending(act: Act, grant: Grant, reason: str) -> Planned:
         await granting.revoke(change, grant.id, by=act.user, reason=reason)
 
     before = grant_item(grant, act.services.clock.now())
-    return Planned(Action.REMOVE, "Grant", title(identity(grant)), before, make)
+    return Planned(Action.REMOVE, "Grant", title(identity(grant)), before, make, target=grant.id)
 
 
 def key_of(spec: GrantSpec) -> Key:

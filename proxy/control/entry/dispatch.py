@@ -15,7 +15,7 @@ and if that happens at 4, nothing was done.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import structlog
@@ -27,17 +27,24 @@ from proxy.control.entry import permissions
 from proxy.control.entry.admitting import admit, claimed
 from proxy.control.entry.caller import Known
 from proxy.control.entry.problems import problem_of, response
-from proxy.control.entry.reading import LINE_LIMIT, read_body, read_query
-from proxy.control.entry.route import STREAM, About, Act, Detail, Route, Versioned
+from proxy.control.entry.reading import read_body, read_query
+from proxy.control.entry.recording import (
+    OK,
+    REQUESTED,
+    Told,
+    clean,
+    done,
+    not_done,
+    record,
+    through,
+    why,
+)
+from proxy.control.entry.route import STREAM, About, Act, Route, Versioned
 from proxy.control.entry.services import Services
 from proxy.control.entry.suspecting import suspect
 from proxy.errors import DeniedError, KubewitnessError, UnavailableError
 from proxy.tasks import spawn
 
-_TEXT_LIMIT: Final = LINE_LIMIT
-"""Characters of a client's text that a system event keeps: all of a query."""
-_VIA: Final = (("kubewitness/", "cli"), ("Mozilla/", "dashboard"))
-"""Beginnings of user agents, and what each is called on record; everything else is `api`."""
 _log = structlog.get_logger(__name__)
 
 
@@ -101,15 +108,15 @@ def _denial(
     route: Route, services: Services, request: web.Request, audit_id: str, error: DeniedError
 ) -> SystemEvent:
     user, token = claimed(request)
-    detail = _through(request) | ({"token": token} if token else {})
+    detail = through(request.headers.get("User-Agent", "")) | ({"token": token} if token else {})
     return SystemEvent(
         event_id=audit_id,
         stage_timestamp=rfc3339(services.clock.now()),
         action=route.action or route.operation,
         actor=user,
         source_ips=(request.remote or "",),
-        target=_clean(request.path),
-        outcome=_clean(f"denied: {error.message}"),
+        target=clean(request.path),
+        outcome=clean(f"denied: {error.message}"),
         detail=detail,
     )
 
@@ -120,23 +127,13 @@ def _check_origin(request: web.Request) -> None:
         raise DeniedError("The request comes from another site.", hint="Use the API directly.")
 
 
-def _through(request: web.Request) -> Detail:
-    """By which program a request came. It says so itself, and may say anything."""
-    agent = _clean(request.headers.get("User-Agent", ""))
-    via = next((word for begin, word in _VIA if agent.startswith(begin)), "api")
-    return {"agent": agent, "via": via}
-
-
 async def _recorded(route: Route, act: Act) -> Any:  # noqa: ANN401  # what the route's handler returns
     about = route.about(act)
     act.detail.update(about.detail)
     try:
-        await _event(route, act, about, "requested")
+        await _event(route, act, about, REQUESTED)
     except UnavailableError as unrecorded:
-        raise UnavailableError(
-            f"Nothing was done, because it could not be recorded: {unrecorded.message}",
-            hint="That comes first; `kubewitness doctor` says more.",
-        ) from unrecorded
+        raise not_done(unrecorded) from unrecorded
     # Shielded: a caller who leaves must not leave an act half done or without its outcome.
     result, error = await asyncio.shield(spawn(_done(route, act, about), name=f"act {act.id}"))
     if error is not None:
@@ -151,20 +148,15 @@ async def _done(route: Route, act: Act, about: About) -> tuple[Any, Exception | 
     except Exception as error:  # noqa: BLE001  # recorded, and raised to the caller
         return None, await _failure(route, act, about, error)
     try:
-        await _event(route, act, about, "ok")
-    except UnavailableError as error:
-        return None, UnavailableError(
-            f"It was done, but its outcome could not be recorded: {error.message}",
-            hint="The intent is in the record. Repair the journal, then look before you repeat it.",
-        )
+        await _event(route, act, about, OK)
+    except UnavailableError as unrecorded:
+        return None, done(unrecorded)
     return result, None
 
 
 async def _failure(route: Route, act: Act, about: About, error: Exception) -> Exception:
-    word = "denied" if isinstance(error, DeniedError) else "failed"
-    why = error.message if isinstance(error, KubewitnessError) else "internal error"
     try:
-        await _event(route, act, about, f"{word}: {why}")
+        await _event(route, act, about, why(error))
     except UnavailableError as unrecorded:
         # The first error says more; the intent without an outcome stands in the record.
         _log.warning("outcome not recorded", audit_id=act.id, error=unrecorded.message)
@@ -172,30 +164,7 @@ async def _failure(route: Route, act: Act, about: About, error: Exception) -> Ex
 
 
 async def _event(route: Route, act: Act, about: About, outcome: str) -> None:
-    detail = _through(act.request) | {
-        key: _clean(value) if isinstance(value, str) else value for key, value in act.detail.items()
-    }
-    if act.credential is not None:
-        detail["credential"] = act.credential.serial
-    if act.known.token is not None:
-        detail["token"] = act.known.token.id
-    event = SystemEvent(
-        event_id=act.id,
-        stage_timestamp=rfc3339(act.services.clock.now()),
-        action=route.action,
-        actor=act.user,
-        source_ips=(act.source,),
-        target=_clean(about.target),
-        outcome=_clean(outcome),
-        detail=detail,
-    )
-    await act.services.journal.append(body(event))
-
-
-def _clean(text: str) -> str:
-    """Text of a client as it can be encoded: undecodable bytes escaped, and bounded."""
-    whole = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return whole if len(whole) <= _TEXT_LIMIT else whole[:_TEXT_LIMIT] + "…"
+    await record(act, [Told(act.id, route.action, about.target, act.detail)], outcome)
 
 
 def _answer(route: Route, result: Any) -> web.Response:  # noqa: ANN401  # typed by the route
