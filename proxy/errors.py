@@ -35,6 +35,17 @@ class NotFoundError(KubewitnessError):
     exit_code = 4
 
 
+def not_found(kind: str, name: str, more: str = "") -> NotFoundError:
+    """The error for one of what `kubewitness KIND list` lists; `more` is added to that hint.
+
+    In the same words whether it does not exist or somebody may not know that it does.
+    """
+    return NotFoundError(
+        f"There is no {kind} {name!r}.",
+        hint=f"`kubewitness {kind} list` shows those there are{more}.",
+    )
+
+
 class ConflictError(KubewitnessError):
     """A named thing exists already, or changed in between."""
 

@@ -12,7 +12,7 @@ from proxy.clock import rfc3339
 from proxy.control.entry.fields import Limit, PagedQuery, ReasonQuery, page
 from proxy.control.entry.route import About, Act, Detail, Route, about_name
 from proxy.control.entry.seeing import seen_clusters
-from proxy.errors import InvalidInputError, NotFoundError
+from proxy.errors import InvalidInputError, not_found
 from proxy.state.permission import Permission
 from proxy.state.repository import check_cluster_name
 from proxy.state.snapshot import ClusterRecord
@@ -114,10 +114,7 @@ def _seen(act: Act) -> str:
     """The name in the path, if the caller gets to see that cluster: NotFoundError."""
     name = act.param("name")
     if name not in seen_clusters(act, Permission.LOOK_AT_CLUSTERS):
-        raise NotFoundError(
-            f"There is no cluster {name!r}.",
-            hint="`kubewitness cluster list` shows those there are.",
-        )
+        raise not_found("cluster", name)
     return name
 
 

@@ -12,7 +12,7 @@ from proxy.authz.bindings import look
 from proxy.clock import rfc3339
 from proxy.control.entry.route import About, Act, Detail, Route, about_name
 from proxy.control.entry.seeing import seen_clusters
-from proxy.errors import NotFoundError
+from proxy.errors import not_found
 from proxy.state.access import Scope, ScopeKind
 from proxy.state.permission import Permission
 from proxy.state.reconcilers import ReconcilerRecord
@@ -108,10 +108,7 @@ def _seen(act: Act) -> str:
     whole = Scope(ScopeKind.CLUSTER, cluster=name)
     known = name in seen_clusters(act, Permission.LOOK_AT_CLUSTERS)
     if not known or not act.holds(Permission.LOOK_AT_CLUSTERS, whole):
-        raise NotFoundError(
-            f"There is no cluster {name!r}.",
-            hint="`kubewitness cluster list` shows those there are.",
-        )
+        raise not_found("cluster", name)
     return name
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from proxy.clock import Clock
-from proxy.errors import ConflictError, NotFoundError
+from proxy.errors import ConflictError, not_found
 from proxy.state import rows, tables, users
 from proxy.state.naming import check_text
 from proxy.state.retention import Changing, Reading
@@ -95,8 +95,5 @@ async def _get(connection: AsyncConnection, identity: str) -> Token:
     query = select(*rows.TOKEN).where(_TABLE.c.id == identity)
     found = (await connection.execute(query)).one_or_none()
     if found is None:
-        raise NotFoundError(
-            f"There is no token {identity!r}.",
-            hint="`kubewitness token list` shows those there are.",
-        )
+        raise not_found("token", identity)
     return rows.token(found)

@@ -5,7 +5,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from proxy.errors import ConflictError, InvalidInputError, NotFoundError
+from proxy.errors import ConflictError, InvalidInputError, not_found
 from proxy.state import granted, rows, tables
 from proxy.state.access import ClusterAccess, Role
 from proxy.state.change import Change, check_expected, write
@@ -85,9 +85,7 @@ async def get(connection: AsyncConnection, name: str) -> Role:
     query = select(*rows.ROLE).where(_TABLE.c.name == name)
     found = (await connection.execute(query)).mappings().one_or_none()
     if found is None:
-        raise NotFoundError(
-            f"There is no role {name!r}.", hint="`kubewitness role list` shows those there are."
-        )
+        raise not_found("role", name)
     return rows.role(found)
 
 

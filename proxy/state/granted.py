@@ -4,7 +4,7 @@ import msgspec
 from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from proxy.errors import ConflictError, NotFoundError
+from proxy.errors import ConflictError, not_found
 from proxy.state import rows, tables
 from proxy.state.access import Grant, SubjectKind
 from proxy.state.change import Change
@@ -77,10 +77,7 @@ async def get(connection: AsyncConnection, identity: str) -> Grant:
     """One grant. Raises NotFoundError."""
     found = await find(connection, _TABLE.c.id == identity)
     if not found:
-        raise NotFoundError(
-            f"There is no grant {identity!r}.",
-            hint="`kubewitness grant list` shows those there are.",
-        )
+        raise not_found("grant", identity)
     return found[0]
 
 

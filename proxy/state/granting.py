@@ -3,7 +3,7 @@
 from sqlalchemy import insert, select
 
 from proxy.audit.event import new_id
-from proxy.errors import ConflictError, InvalidInputError, NotFoundError
+from proxy.errors import ConflictError, InvalidInputError, not_found
 from proxy.state import custom_roles, granted, groups, projects, rows, tables, users
 from proxy.state.access import Grant, Scope, SubjectKind
 from proxy.state.change import Change
@@ -79,7 +79,4 @@ async def _require_scope(change: Change, scope: Scope) -> None:
     if scope.cluster:
         known = select(tables.clusters.c.name).where(tables.clusters.c.name == scope.cluster)
         if (await change.connection.execute(known)).one_or_none() is None:
-            raise NotFoundError(
-                f"There is no cluster {scope.cluster!r}.",
-                hint="`kubewitness cluster list` shows those there are.",
-            )
+            raise not_found("cluster", scope.cluster)

@@ -5,7 +5,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from proxy.errors import ConflictError, NotFoundError
+from proxy.errors import ConflictError, not_found
 from proxy.state import granted, rows, tables
 from proxy.state.access import Group
 from proxy.state.change import Change, check_expected, write
@@ -69,8 +69,5 @@ async def get(connection: AsyncConnection, name: str) -> Group:
     query = select(*rows.GROUP).where(_TABLE.c.name == name)
     found = (await connection.execute(query)).one_or_none()
     if found is None:
-        raise NotFoundError(
-            f"There is no group {name!r}.",
-            hint=f"`kubewitness group list` shows those there are; `kubewitness group add {name}` makes it.",
-        )
+        raise not_found("group", name, f"; `kubewitness group add {name}` makes it")
     return Group(*found)

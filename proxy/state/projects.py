@@ -8,7 +8,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from proxy.errors import ConflictError, NotFoundError
+from proxy.errors import ConflictError, not_found
 from proxy.state import granted, rows, tables
 from proxy.state.access import Place, Project
 from proxy.state.change import Change, check_expected, require_known, write
@@ -98,10 +98,7 @@ async def get(connection: AsyncConnection, name: str) -> Project:
     query = select(*rows.PROJECT).where(_TABLE.c.name == name)
     found = (await connection.execute(query)).one_or_none()
     if found is None:
-        raise NotFoundError(
-            f"There is no project {name!r}.",
-            hint="`kubewitness project list` shows those there are.",
-        )
+        raise not_found("project", name)
     return rows.project(found)
 
 

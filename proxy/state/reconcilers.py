@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import delete, insert, select
 
 from proxy.clock import Clock
-from proxy.errors import NotFoundError
+from proxy.errors import NotFoundError, not_found
 from proxy.state import tables
 from proxy.state.retention import Changing, Reading
 from proxy.state.sealing import SecretBox
@@ -54,10 +54,7 @@ class Reconcilers:
             query = select(tables.clusters.c.id).where(tables.clusters.c.name == cluster)
             identity = (await connection.execute(query)).scalar_one_or_none()
             if identity is None:
-                raise NotFoundError(
-                    f"There is no cluster {cluster!r}.",
-                    hint="`kubewitness cluster list` shows those there are.",
-                )
+                raise not_found("cluster", cluster)
             record = ReconcilerRecord(
                 cluster=cluster,
                 cluster_id=identity,

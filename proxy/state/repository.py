@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from proxy.clock import Clock
-from proxy.errors import ConflictError, InvalidInputError, NotFoundError, SettingsError
+from proxy.errors import ConflictError, InvalidInputError, NotFoundError, SettingsError, not_found
 from proxy.files import create_private
 from proxy.state import credentials, database, granted, projects, tables, users
 from proxy.state.access import Access
@@ -310,10 +310,7 @@ async def _cluster(connection: AsyncConnection, name: str) -> ClusterRecord:
         connection, select(tables.clusters).where(tables.clusters.c.name == name)
     )
     if not found:
-        raise NotFoundError(
-            f"There is no cluster {name!r}.",
-            hint="`kubewitness cluster list` shows those there are.",
-        )
+        raise not_found("cluster", name)
     return found[0]
 
 

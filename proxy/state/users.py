@@ -8,7 +8,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from proxy.errors import ConflictError, NotFoundError
+from proxy.errors import ConflictError, not_found
 from proxy.state import credentials, granted, rows, tables
 from proxy.state.access import Grant, User, UserKind
 from proxy.state.change import Change, check_expected, require_known, write
@@ -126,10 +126,7 @@ async def get(connection: AsyncConnection, name: str) -> User:
     query = select(*rows.USER).where(_TABLE.c.name == name)
     found = (await connection.execute(query)).one_or_none()
     if found is None:
-        raise NotFoundError(
-            f"There is no user {name!r}.",
-            hint=f"`kubewitness user list` shows those there are; `kubewitness user add {name}` registers them.",
-        )
+        raise not_found("user", name, f"; `kubewitness user add {name}` registers them")
     return rows.user(found)
 
 

@@ -30,8 +30,7 @@ from proxy.control.audit.search import Text, caught_up
 from proxy.control.entry.route import About, Act, Route
 from proxy.control.entry.seeing import governs, is_own, seen_subjects
 from proxy.control.people.credentials import CredentialItem, item_of
-from proxy.control.people.users import unknown_user
-from proxy.errors import DeniedError
+from proxy.errors import DeniedError, not_found
 from proxy.state.access import Grant, SubjectKind, User
 from proxy.state.permission import Permission
 from proxy.state.sightings import Sighting
@@ -159,7 +158,7 @@ def _check(act: Act, name: str) -> None:
         )
     # Who is not registered may still have a credential: that is for those who see everybody.
     if not seen_subjects(act, Permission.LOOK_AT_USERS)(SubjectKind.USER, name):
-        raise unknown_user(name)
+        raise not_found("user", name)
 
 
 def _status(user: User | None) -> str:

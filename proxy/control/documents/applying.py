@@ -25,7 +25,7 @@ from proxy.control.people.groups import group_item, members_of
 from proxy.control.people.projects import check_clusters, gained, places_of, project_item, scope_of
 from proxy.control.people.roles import role_item, role_of_fields
 from proxy.control.people.users import check_registrable, user_item
-from proxy.errors import InvalidInputError, NotFoundError
+from proxy.errors import InvalidInputError, not_found
 from proxy.state import custom_roles, granting, groups, projects, users
 from proxy.state.access import Role, UserKind
 from proxy.state.change import Change
@@ -185,7 +185,7 @@ class Planner:
             return
         role = self._roles.get(spec.role) or role_of(self._access, spec.role)
         if role is None:
-            raise NotFoundError(f"There is no role {spec.role!r}.")
+            raise not_found("role", spec.role)
         act.check_grantable(role, key[3])
         for grant in same:
             yield ending(act, grant, self._reason)

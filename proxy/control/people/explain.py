@@ -11,7 +11,7 @@ from proxy.control.entry.fields import Name, Names, Text
 from proxy.control.entry.route import About, Act, Detail, Route
 from proxy.control.entry.seeing import is_own, reaching
 from proxy.control.people.grants import ScopeItem, scope_item
-from proxy.errors import DeniedError, InvalidInputError, NotFoundError
+from proxy.errors import DeniedError, InvalidInputError, not_found
 from proxy.kube.attributes import RequestInfo
 from proxy.kube.call_class import classify
 from proxy.state.access import Grant, Scope, ScopeKind
@@ -122,10 +122,7 @@ def _check_asking(act: Act, wanted: ExplainRequest) -> None:
             hint="About oneself everybody may ask.",
         )
     if wanted.cluster not in act.services.watcher.current.clusters:
-        raise NotFoundError(
-            f"There is no cluster {wanted.cluster!r}.",
-            hint="`kubewitness cluster list` shows those there are.",
-        )
+        raise not_found("cluster", wanted.cluster)
 
 
 def _shown(found: Explanation, act: Act) -> ExplanationItem:

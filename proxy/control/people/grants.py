@@ -19,7 +19,7 @@ from proxy.control.entry.fields import (
 )
 from proxy.control.entry.route import About, Act, Detail, Route, Versioned
 from proxy.control.entry.seeing import is_own, reaching
-from proxy.errors import DeniedError, NotFoundError
+from proxy.errors import DeniedError, NotFoundError, not_found
 from proxy.state.access import Grant, Role, Scope, ScopeKind, SubjectKind
 from proxy.state.permission import Permission
 
@@ -179,9 +179,7 @@ def known_role(act: Act, name: str) -> Role:
     """A role by name, built in or not. Raises NotFoundError."""
     role = role_of(act.access, name)
     if role is None:
-        raise NotFoundError(
-            f"There is no role {name!r}.", hint="`kubewitness role list` shows those there are."
-        )
+        raise not_found("role", name)
     return role
 
 
@@ -215,9 +213,7 @@ def _place(grant: Grant) -> tuple[float, str]:
 
 async def _known(act: Act) -> Grant:
     identity = act.param("id")
-    unknown = NotFoundError(
-        f"There is no grant {identity!r}.", hint="`kubewitness grant list` shows those there are."
-    )
+    unknown = not_found("grant", identity)
     if identity == LOCAL_ADMIN.id:
         grant = LOCAL_ADMIN
     else:

@@ -14,7 +14,7 @@ from proxy.control.entry.fields import (
 )
 from proxy.control.entry.route import About, Act, Detail, Route, Versioned, about_name
 from proxy.control.entry.seeing import seen_subjects
-from proxy.errors import NotFoundError
+from proxy.errors import not_found
 from proxy.state.access import Access, Group, SubjectKind
 from proxy.state.permission import Permission
 
@@ -72,7 +72,7 @@ async def show(act: Act) -> Versioned:
     """One group."""
     group = _known(act)
     if not seen_subjects(act, Permission.LOOK_AT_USERS)(SubjectKind.GROUP, group.name):
-        raise unknown_group(group.name)
+        raise not_found("group", group.name)
     return _versioned(act, group)
 
 
@@ -127,13 +127,6 @@ def group_item(group: Group, members: tuple[str, ...]) -> GroupItem:
     )
 
 
-def unknown_group(name: str) -> NotFoundError:
-    """For what does not exist, and for what the caller does not get to see."""
-    return NotFoundError(
-        f"There is no group {name!r}.", hint="`kubewitness group list` shows those there are."
-    )
-
-
 def members_of(access: Access, group: str) -> tuple[str, ...]:
     """Names of the users in a group, sorted."""
     return tuple(name for name in sorted(access.users) if group in access.users[name].groups)
@@ -155,7 +148,7 @@ def _known(act: Act) -> Group:
     name = act.param("name")
     group = act.access.groups.get(name)
     if group is None:
-        raise unknown_group(name)
+        raise not_found("group", name)
     return group
 
 

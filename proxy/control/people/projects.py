@@ -18,7 +18,7 @@ from proxy.control.entry.fields import (
 )
 from proxy.control.entry.route import About, Act, Detail, Route, Versioned, about_name
 from proxy.control.entry.seeing import seen_clusters
-from proxy.errors import NotFoundError
+from proxy.errors import not_found
 from proxy.state.access import Place, Project, Scope, ScopeKind
 from proxy.state.permission import Permission
 
@@ -165,10 +165,7 @@ def check_clusters(act: Act, places: tuple[Place, ...]) -> None:
     seen = seen_clusters(act, Permission.LOOK_AT_CLUSTERS)
     for place in places:
         if place.cluster not in seen:
-            raise NotFoundError(
-                f"There is no cluster {place.cluster!r}.",
-                hint="`kubewitness cluster list` shows those there are.",
-            )
+            raise not_found("cluster", place.cluster)
 
 
 def project_item(project: Project) -> ProjectItem:
@@ -182,18 +179,11 @@ def project_item(project: Project) -> ProjectItem:
     )
 
 
-def unknown_project(name: str) -> NotFoundError:
-    """For what does not exist, and for what the caller does not get to see."""
-    return NotFoundError(
-        f"There is no project {name!r}.", hint="`kubewitness project list` shows those there are."
-    )
-
-
 def _known(act: Act, permission: Permission) -> Project:
     name = act.param("name")
     project = act.access.projects.get(name)
     if project is None or not act.holds(permission, scope_of(name)):
-        raise unknown_project(name)
+        raise not_found("project", name)
     return project
 
 

@@ -27,7 +27,7 @@ from proxy.control.entry.route import About, Act, Detail, Route
 from proxy.control.entry.seeing import governs
 from proxy.control.people.escalation import check_user
 from proxy.control.people.grants import ScopeItem, about_id, scope_item, scope_of
-from proxy.errors import DeniedError, NotFoundError
+from proxy.errors import DeniedError, NotFoundError, not_found
 from proxy.state.permission import Permission
 from proxy.state.tokens import Token
 
@@ -146,9 +146,7 @@ async def add(act: Act) -> TokenMade:
 async def revoke(act: Act) -> TokenItem:
     """End a token: the next request with it is refused."""
     store, now, identity = act.services.store, act.services.clock.now(), act.param("id")
-    unknown = NotFoundError(
-        f"There is no token {identity!r}.", hint="`kubewitness token list` shows those there are."
-    )
+    unknown = not_found("token", identity)
     try:
         token = await store.tokens.find(identity)
     except NotFoundError:

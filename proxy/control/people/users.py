@@ -28,7 +28,7 @@ from proxy.control.entry.seeing import seen_subjects
 from proxy.control.people.credentials import CredentialItem, item_of
 from proxy.control.people.escalation import check_group
 from proxy.control.people.grants import GrantItem, grant_item
-from proxy.errors import InvalidInputError, NotFoundError
+from proxy.errors import InvalidInputError, not_found
 from proxy.state.access import SubjectKind, User, UserKind
 from proxy.state.permission import Permission
 
@@ -110,7 +110,7 @@ async def show(act: Act) -> Versioned:
     name, seen = act.param("name"), seen_subjects(act, Permission.LOOK_AT_USERS)
     user = act.access.users.get(name)
     if user is None or not seen(SubjectKind.USER, name):
-        raise unknown_user(name)
+        raise not_found("user", name)
     return Versioned(user_item(user, seen), user.changed)
 
 
@@ -192,13 +192,6 @@ def user_item(
     )
 
 
-def unknown_user(name: str) -> NotFoundError:
-    """For who is not registered, and for who the caller does not get to see."""
-    return NotFoundError(
-        f"There is no user {name!r}.", hint="`kubewitness user list` shows those there are."
-    )
-
-
 def check_registrable(name: str) -> None:
     """Refuse to register the machine's own administrator, who must not be disabled: InvalidInputError.
 
@@ -216,7 +209,7 @@ def _known(act: Act) -> User:
     name = act.param("name")
     user = act.access.users.get(name)
     if user is None:
-        raise unknown_user(name)
+        raise not_found("user", name)
     return user
 
 
