@@ -25,6 +25,7 @@ class AddRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fie
     kubeconfig: str = ""
     """YAML with one context, certificates and keys embedded."""
     in_cluster: bool = False
+    """The cluster that the proxy runs in, by the service account of its pod."""
 
 
 class ClusterItem(msgspec.Struct, frozen=True, rename="camel"):

@@ -116,6 +116,8 @@ def _query_parameters(
     required = schema.get("required", [])
     return [
         {"name": name, "in": "query", "required": name in required, "schema": kind}
+        # Where readers of the document, and pages made of it, look for it.
+        | ({"description": kind["description"]} if "description" in kind else {})
         for name, kind in schema["properties"].items()
     ]
 

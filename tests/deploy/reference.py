@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,7 @@ def actions() -> Iterator[tuple[str, ...]]:
 def api() -> str:
     """Each route: what it does, who may, what it takes."""
     found = document(ROUTES)
+    by_operation = {route.operation: route for route in ROUTES}
     parts = [f"# REST API\n\n{_NOTE}\n{_API}"]
     for path, operations in found["paths"].items():
         for method, operation in operations.items():
@@ -221,12 +223,16 @@ def api() -> str:
                 f"Permission: {f'`{needed}`' if needed else 'none'}. {_recorded(method, path)}\n"
             )
             queries = [item for item in operation["parameters"] if item["in"] == "query"]
+            route = by_operation[operation["operationId"]]
             if queries:
-                lines = ((f"`{item['name']}`", item.get("description", "")) for item in queries)
+                said = _said(route.query)
+                lines = (
+                    (f"`{item['name']}`", _meaning(item["name"], item, said)) for item in queries
+                )
                 parts.append(table(("query", "meaning"), lines))
             body = operation.get("requestBody")
             if body is not None:
-                parts.append(_body(found, body))
+                parts.append(_body(found, body, _said(route.body)))
     return "\n".join(parts)
 
 
@@ -241,6 +247,36 @@ with `If-Match` a change is refused (412) when somebody else made one in between
 """
 
 
+_EVERYWHERE = {
+    "apiGroup": "API group of the resource; empty for the core group.",
+    "cluster": "Name of a cluster.",
+    "description": "What people should know of it.",
+    "displayName": "What people call them.",
+    "group": "Name of a group.",
+    "kubernetesGroups": "Groups that the cluster sees of whoever has the role there, besides.",
+    "limit": "Most items of a page.",
+    "name": "Its name.",
+    "namespace": "Name of a namespace.",
+    "objects": "Documents as `kubewitness apply` takes them.",
+    "permissions": "[Permissions](roles.md) here.",
+    "places": "Clusters that belong to it: `cluster`, and `namespaces` unless it is the whole of it.",
+    "pod": "Name of a pod.",
+    "project": "Name of a project.",
+    "reason": "Why; it stands in the record.",
+    "resource": "`pods`, `deploy`, `deployments.apps`, `pods/exec`.",
+    "role": "Name of a [role](roles.md).",
+    "scope": "Where: `kind` (`organization`, `project`, `cluster`, `namespace`) and the names that it takes.",
+    "serial": "Of a credential, whole.",
+    "since": "RFC 3339, or a time ago such as `24h`.",
+    "subject": "To whom: `kind` (`user` or `group`) and `name`.",
+    "subresource": "Such as `log` or `exec`.",
+    "until": "The same; empty is without an end.",
+    "user": "Name of a user.",
+    "verb": "As kube-apiserver names it: `get`, `list`, `deletecollection`.",
+}
+"""What a word means wherever the field itself does not say."""
+
+
 def _recorded(method: str, path: str) -> str:
     for route in ROUTES:
         if (route.method.lower(), route.full_path) == (method, path) and route.action:
@@ -248,14 +284,32 @@ def _recorded(method: str, path: str) -> str:
     return "Not on record."
 
 
-def _body(found: dict[str, Any], body: dict[str, Any]) -> str:
+def _said(kind: type[msgspec.Struct] | None) -> dict[str, str]:
+    """What stands below the fields of a query or a body, also where it inherits them."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__ if kind is not None else ()):
+        if not issubclass(base, msgspec.Struct) or base is msgspec.Struct:
+            continue
+        below = notes(sys.modules[base.__module__])
+        for field in msgspec.structs.fields(base):
+            if text := below.get((base.__name__, field.name)):
+                found[field.encode_name] = text.replace("\n", " ")
+    return found
+
+
+def _meaning(name: str, item: dict[str, Any], said: dict[str, str]) -> str:
+    """In the words of the field itself, or of what a word means everywhere in the API."""
+    return said.get(name) or item.get("description") or _EVERYWHERE.get(name, "")
+
+
+def _body(found: dict[str, Any], body: dict[str, Any], said: dict[str, str]) -> str:
     ((_, content),) = body["content"].items()
     schema = content["schema"]
     name = schema.get("$ref", "").rsplit("/", 1)[-1]
     schema = found["components"]["schemas"].get(name, schema)
     required = set(schema.get("required", ()))
     lines = (
-        (f"`{key}`", "yes" if key in required else "no", item.get("description", ""))
+        (f"`{key}`", "yes" if key in required else "no", _meaning(key, item, said))
         for key, item in schema.get("properties", {}).items()
     )
     return table(("body", "required", "meaning"), lines)

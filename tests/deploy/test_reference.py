@@ -48,3 +48,10 @@ def test_every_action_of_the_proxy_itself_is_described() -> None:
     # The name of this one stands in another module, and that of `_system` calls in their argument.
     assert own_actions() - set(OWN_ACTIONS) == set()
     assert len(own_actions()) >= 6
+
+
+def test_every_parameter_of_the_api_has_a_meaning() -> None:
+    [page] = [text for path, text in PAGES.items() if path.stem == "api"]
+    blank = [line for line in page.splitlines() if line.startswith("| `") and line.endswith("|  |")]
+    assert not blank
+    assert page.count("\n| `") > 200

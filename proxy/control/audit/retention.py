@@ -27,6 +27,7 @@ class ProposeRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown
     """How old records must be to leave the index, and why they may."""
 
     older_than_days: int
+    """Whole days before that many days ago may go."""
     reason: Text
 
 
@@ -54,6 +55,7 @@ class BeginRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the operator is about to remove."""
 
     partitions: Partitions
+    """Those that are about to be removed."""
     archive: Text
     """Where the journals were found that hold every record of them."""
 
@@ -64,7 +66,9 @@ class EndRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     partitions: Partitions
     """Those that were removed."""
     records: Annotated[int, msgspec.Meta(ge=0)]
+    """How many were removed."""
     problem: Text = ""
+    """What went wrong, if anything."""
 
 
 class HoldRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -54,20 +54,26 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, rename={"class_": "c
     until: Text = ""
     user: Texts = ()
     group: Texts = ()
+    """Of the caller, at the time of the call."""
     cluster: Texts = ()
     namespace: Texts = ()
     resource: Texts = ()
     """`pods`, `deploy`, `deployments.apps`, `pods/exec`."""
     name: Texts = ()
+    """Of the object."""
     verb: Texts = ()
     class_: Texts = ()
+    """`read`, `mutate`, `stream`, `discovery`, `health`, `privileged`."""
     status: Texts = ()
     """`403`, `4xx`, `>=400`."""
     source: Texts = ()
     """Addresses and networks."""
     tool: Texts = ()
+    """The program, by its user agent: `kubectl`, `helm`."""
     session: Texts = ()
+    """One run of kubectl, by the id that it sends itself."""
     command: Texts = ()
+    """As kubectl sends it itself: `kubectl get`."""
     credential: Texts = ()
     """Serials."""
     suspicious: Texts = ()
@@ -81,6 +87,7 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, rename={"class_": "c
     reason: Texts = ()
     """Of a call's status: `Forbidden`. Of an administrative act its outcome: `ok`, `denied*`."""
     kind: tuple[Kind, ...] = (Kind.CALL,)
+    """`call`, `connection` (ended before it carried a call) or `system` (administrative acts, looks at the log)."""
     all: bool = False
     """Discovery and health calls, too."""
     open: bool = False

@@ -42,6 +42,7 @@ class ExportQuery(AuditQuery, frozen=True, kw_only=True, rename={"class_": "clas
     """What to export; everything that matches, oldest first."""
 
     format: ExportFormat = ExportFormat.NDJSON
+    """`ndjson`: the records as they are; `csv`: a line of a table each."""
 
 
 class TailQuery(AuditQuery, frozen=True, kw_only=True, rename={"class_": "class"}):

@@ -27,6 +27,7 @@ class SuspiciousQuery(PagedQuery, frozen=True, kw_only=True, forbid_unknown_fiel
     credential: Texts = ()
     """Serials."""
     flag: Annotated[tuple[Flag, ...], msgspec.Meta(max_length=100)] = ()
+    """Any of them; all when none is named."""
 
 
 class SuspiciousItem(CallItem, frozen=True, kw_only=True, rename="camel"):

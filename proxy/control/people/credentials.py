@@ -53,6 +53,7 @@ class IssueRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_f
     ttl: Text = ""
     """Such as `8h`; empty means the server's default."""
     usage: Usage = Usage.KUBECTL
+    """`kubectl`; `renew`, which may only get itself others; `admin`, for the control plane."""
     reason: Reason = ""
 
 
@@ -60,7 +61,9 @@ class RenewRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_f
     """A new key for the caller's own identity."""
 
     csr: CSR
+    """PKCS #10 in PEM; only its key is used."""
     ttl: Text = ""
+    """Such as `30m`; an hour at most, and never longer than what it renews."""
 
 
 class RevokeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -69,8 +69,10 @@ class AddUserRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown
     name: Name
     """The name Kubernetes and the log see."""
     kind: UserKind = UserKind.PERSON
+    """`person`, or `service` for a machine."""
     display_name: Text = ""
     groups: Names = ()
+    """Those they are in; each must be there."""
     reason: Reason = ""
 
 
