@@ -23,7 +23,8 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as PydanticSettingsError
 
 from proxy.errors import SettingsError
-from proxy.settings_group import Group
+from proxy.reaching import Upstream
+from proxy.settings_group import Group, separated
 from proxy.suspicious import Suspicious
 
 FILE_NAME = "kubewitness.yaml"
@@ -91,13 +92,6 @@ def _network(value: str) -> str:
     return str(ipaddress.ip_network(value, strict=False))
 
 
-def _split(value: object) -> object:
-    """In the environment a list is separated by commas, as with flags."""
-    if not isinstance(value, str):
-        return value
-    return [part.strip() for part in value.split(",") if part.strip()]
-
-
 Address = Annotated[str, AfterValidator(_address)]
 Network = Annotated[str, AfterValidator(_network)]
 
@@ -105,7 +99,7 @@ Network = Annotated[str, AfterValidator(_network)]
 class TLS(Group):
     """Certificates of the listeners, and the authority that issues credentials."""
 
-    names: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+    names: Annotated[tuple[str, ...], NoDecode, BeforeValidator(separated)] = Field(
         default=("localhost", "127.0.0.1", "::1"),
         description="Host names and addresses in the server certificate we issue ourselves.",
     )
@@ -142,30 +136,6 @@ class Limits(Group):
     )
     connections: int = Field(
         default=20_000, ge=1, description="Open client connections per worker; more are refused."
-    )
-
-
-class Upstream(Group):
-    """How we talk to clusters."""
-
-    connect_timeout: float = Field(
-        default=10.0, gt=0, description="Seconds to connect to a cluster, TLS included."
-    )
-    idle_timeout: float = Field(
-        default=60.0,
-        gt=0,
-        lt=90,
-        description="Seconds an unused connection is kept; servers drop theirs at 90.",
-    )
-    idle_connections: int = Field(
-        default=256, ge=0, description="Unused connections kept per cluster and worker."
-    )
-    excess_permissions: Literal["warn", "refuse"] = Field(
-        default="warn",
-        description="What to do with a cluster whose proxy account may do more than impersonate.",
-    )
-    check_interval: float = Field(
-        default=600.0, gt=0, description="Seconds between looks at what our account may do there."
     )
 
 
@@ -268,7 +238,7 @@ class Settings(BaseSettings):
     workers: int = Field(
         default=1, ge=1, le=64, description="Processes that share the data plane's port."
     )
-    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)] = Field(
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(separated)] = Field(
         default=(),
         description="Networks whose PROXY protocol v2 header is believed (and required).",
     )

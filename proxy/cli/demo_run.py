@@ -7,6 +7,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -27,7 +28,8 @@ from proxy.sandbox.cluster import Sandbox
 from proxy.sandbox.kinds import POD
 from proxy.settings import Settings
 from proxy.tasks import spawn
-from proxy.upstream.access import read_access
+from proxy.upstream.access import Access, read_access
+from proxy.upstream.permitted import permitting
 
 USER: Final = "alice"
 GROUP: Final = "dev"
@@ -44,15 +46,19 @@ async def run(state: DemoState, settings: Settings, context: str) -> None:
     stop = Stop()
     stop.on_signals()
     data = DataDir(settings.data_dir)
-    own = _own_account(data, context) if context else b""
+    account = _own_account(data, context) if context else None
     if not data.initialised:
         await asyncio.to_thread(init.initialise, settings)
     sandbox: Sandbox | None = None
     try:
-        if not own:
+        if account is None:
             sandbox = Sandbox(data.path / "sandbox.json", token=state.token)
             await sandbox.start(LOOPBACK, state.ports["sandbox"])
-            own = yaml.safe_dump(sandbox.kubeconfig()).encode()
+            account = read_access(sandbox.kubeconfig())
+        own = account.document(context or SANDBOX)
+        # Whoever starts a demo is the operator of this machine, and named this account.
+        permit = {"upstream": permitting(settings.upstream, account, _program(account))}
+        settings = settings.model_copy(update=permit)
         await _serve(state, settings, context, own, stop, sandbox)
     finally:
         if sandbox is not None:
@@ -147,8 +153,21 @@ def _cluster_name(context: str) -> str:
     return name.strip("-")[:63].rstrip("-") or "cluster"
 
 
-def _own_account(data: DataDir, context: str) -> bytes:
-    """The account of one of the person's contexts, as a kubeconfig that needs no other file."""
+def _program(account: Access) -> str:
+    """The path of the exec plugin that an account uses, if any. Raises InvalidInputError."""
+    if account.plugin is None:
+        return ""
+    found = shutil.which(account.plugin["command"])
+    if found is None:
+        raise InvalidInputError(
+            f"The exec plugin {account.plugin['command']!r} of that context is not on this machine.",
+            hint="Install it, or add it to PATH.",
+        )
+    return str(Path(found).absolute())
+
+
+def _own_account(data: DataDir, context: str) -> Access:
+    """The account of one of the person's contexts, with what its kubeconfig names."""
     path = own_kubeconfig()
     if path.resolve().is_relative_to(data.path.resolve()):
         raise InvalidInputError(
@@ -164,4 +183,4 @@ def _own_account(data: DataDir, context: str) -> bytes:
         raise InvalidInputError(f"{path} is not YAML.") from None
     if not isinstance(document, dict):
         raise InvalidInputError(f"{path} is not a kubeconfig.")
-    return read_access(document, context=context, base=path.parent).document(context)
+    return read_access(document, context=context, base=path.parent.absolute())

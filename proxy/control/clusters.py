@@ -16,6 +16,7 @@ from proxy.errors import InvalidInputError, not_found
 from proxy.state.permission import Permission
 from proxy.state.repository import check_cluster_name
 from proxy.state.snapshot import ClusterRecord
+from proxy.upstream.permitted import described
 
 
 class AddRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -23,7 +24,8 @@ class AddRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fie
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
     kubeconfig: str = ""
-    """YAML with one context, certificates and keys embedded."""
+    """YAML with one context, token or certificates and keys inline. What it would use of the server's
+    own machine (`exec`, `tokenFile`, plain HTTP) is what that machine's operator permits."""
     in_cluster: bool = False
     """The cluster that the proxy runs in, by the service account of its pod."""
 
@@ -132,7 +134,8 @@ def _item(record: ClusterRecord) -> ClusterItem:
 
 def _about_add(act: Act) -> About:
     wanted = act.body_as(AddRequest)
-    detail: Detail = {"inCluster": wanted.in_cluster}
+    account = {"login": "service account"} if wanted.in_cluster else described(wanted.kubeconfig)
+    detail: Detail = {"inCluster": wanted.in_cluster, **account}
     return About(wanted.name, detail)
 
 

@@ -16,16 +16,18 @@ from proxy.errors import not_found
 from proxy.state.access import Scope, ScopeKind
 from proxy.state.permission import Permission
 from proxy.state.reconcilers import ReconcilerRecord
-from proxy.upstream.handle import load_target
+from proxy.upstream.permitted import described
 from proxy.upstream.pool import Pool
 from proxy.upstream.rolebindings import RoleBindings
+from proxy.upstream.second import load_second
 
 
 class ReconcileRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """How a cluster's RoleBindings are looked after."""
 
     kubeconfig: Annotated[str, msgspec.Meta(min_length=1)]
-    """YAML with one context, of the account that manages RoleBindings there."""
+    """YAML with one context, of the account that manages RoleBindings there: its token or client
+    certificate inline, server and certificate authority those of the registered cluster."""
     enforce: bool = False
     """Whether differences are mended; otherwise they are reported."""
 
@@ -54,7 +56,7 @@ async def put(act: Act) -> ReconcilerItem:
     name, given = _seen(act), act.body_as(ReconcileRequest)
     act.require(Permission.MANAGE_CLUSTERS, Scope(ScopeKind.CLUSTER, cluster=name))
     kubeconfig, services = given.kubeconfig.encode(), act.services
-    server, drift = await _look(act, name, kubeconfig)
+    server, drift = await _look(act, name, kubeconfig, given=True)
     record = await services.store.reconcilers.put(
         name, server=server, kubeconfig=kubeconfig, enforce=given.enforce, by=act.user
     )
@@ -84,15 +86,27 @@ def _shown(record: ReconcilerRecord, drift: tuple[str, ...]) -> ReconcilerItem:
     )
 
 
-async def _look(act: Act, name: str, kubeconfig: bytes) -> tuple[str, tuple[str, ...]]:
+async def _look(
+    act: Act, name: str, kubeconfig: bytes, *, given: bool = False
+) -> tuple[str, tuple[str, ...]]:
     """Ask the cluster with that account: its address, and what differs from the grants.
+
+    `given`: it is not ours yet, and must be an account of that very cluster.
 
     Raises InvalidInputError for an unusable kubeconfig, UnavailableError when the cluster does not
     answer or refuses the account.
     """
     services = act.services
     pool = Pool(services.settings.upstream, services.clock)
-    handle = await load_target(name, kubeconfig, clock=services.clock)
+    cluster = await services.store.cluster(name)
+    handle = await load_second(
+        name,
+        kubeconfig,
+        None if cluster.in_cluster else services.store.kubeconfig(cluster),
+        upstream=services.settings.upstream,
+        clock=services.clock,
+        given=given,
+    )
     try:
         bindings = RoleBindings(pool, handle.target)
         drift = await look(bindings, name, lambda: act.access, services.clock)
@@ -113,7 +127,8 @@ def _seen(act: Act) -> str:
 
 
 def _about_put(act: Act) -> About:
-    detail: Detail = {"enforce": act.body_as(ReconcileRequest).enforce}
+    given = act.body_as(ReconcileRequest)
+    detail: Detail = {"enforce": given.enforce, **described(given.kubeconfig)}
     return About(act.param("name"), detail)
 
 

@@ -19,13 +19,16 @@ from proxy.authz.bindings import Drift, look
 from proxy.clock import Clock, rfc3339
 from proxy.errors import KubewitnessError, NotFoundError, UnavailableError
 from proxy.metrics import Metrics, forget
+from proxy.reaching import Upstream
 from proxy.state.reconcilers import ReconcilerRecord
 from proxy.state.repository import StateStore
+from proxy.state.snapshot import ClusterRecord
 from proxy.state.watcher import SnapshotWatcher
 from proxy.upstream.connection import UpstreamError
-from proxy.upstream.handle import TargetHandle, load_target
+from proxy.upstream.handle import TargetHandle
 from proxy.upstream.pool import Pool
 from proxy.upstream.rolebindings import RoleBindings
+from proxy.upstream.second import load_second
 
 INTERVAL: Final = 60.0
 """Seconds between two looks when no grant changed."""
@@ -44,6 +47,8 @@ class _Cluster:
     """One cluster that is looked after."""
 
     record: ReconcilerRecord
+    cluster: ClusterRecord
+    """The cluster itself: where it is, and how it proves that."""
     handle: TargetHandle
     told: tuple[str, ...] = ()
     """The drift, or the failure, that was reported last, so that it is reported once."""
@@ -66,10 +71,12 @@ class Reconciler:
         pool: Pool,
         journal: Journal,
         *,
+        upstream: Upstream,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
         self._store = store
+        self._upstream = upstream
         self._watcher = watcher
         self._pool = pool
         self._journal = journal
@@ -125,15 +132,15 @@ class Reconciler:
     async def _follow(self) -> None:
         """Begin with clusters that ask for it now, and leave those that do not any more."""
         records = {record.cluster: record for record in await self._store.reconcilers.list()}
+        known = {item.name: item for item in await self._store.clusters()}
         for name, cluster in list(self._clusters.items()):
-            if records.get(name) != cluster.record:
+            if records.get(name) != cluster.record or _moved(known.get(name), cluster.cluster):
                 await self._leave(name)
         for name, record in records.items():
-            if name in self._clusters:
+            if name in self._clusters or name not in known:
                 continue
             try:
-                document = self._store.reconcilers.kubeconfig(record)
-                handle = await load_target(name, document, clock=self._clock)
+                handle = await self._open(record, known[name])
             except KubewitnessError as error:
                 _log.warning(
                     "the account that looks after RoleBindings cannot be used",
@@ -141,7 +148,16 @@ class Reconciler:
                     error=error.message,
                 )
                 continue
-            self._clusters[name] = _Cluster(record, handle)
+            self._clusters[name] = _Cluster(record, known[name], handle)
+
+    async def _open(self, record: ReconcilerRecord, cluster: ClusterRecord) -> TargetHandle:
+        return await load_second(
+            record.cluster,
+            self._store.reconcilers.kubeconfig(record),
+            None if cluster.in_cluster else self._store.kubeconfig(cluster),
+            upstream=self._upstream,
+            clock=self._clock,
+        )
 
     async def _leave(self, name: str) -> None:
         cluster = self._clusters.pop(name)
@@ -224,6 +240,11 @@ class Reconciler:
         )
         await self._journal.append(body(event))
         return event.event_id
+
+
+def _moved(now: ClusterRecord | None, before: ClusterRecord) -> bool:
+    """Whether a cluster is reached in another way than before, or is gone."""
+    return now is None or (now.id, now.sealed) != (before.id, before.sealed)
 
 
 def _steps(

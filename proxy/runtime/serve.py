@@ -238,7 +238,7 @@ class Server:
             store=core.store,
             watcher=core.watcher,
             authorities=core.identity.authorities,
-            clusters=ClusterExaminer(core.store, clock=self._clock),
+            clusters=ClusterExaminer(core.store, self._settings.upstream, clock=self._clock),
             index=looking.index,
             indexer=looking.looks,
             suspicion=core.suspicion,
@@ -270,6 +270,7 @@ class Server:
             core.watcher,
             pool,
             core.recorder,
+            upstream=self._settings.upstream,
             clock=self._clock,
             metrics=self._metrics,
         )

@@ -16,7 +16,7 @@ from proxy.errors import ConflictError, UnavailableError
 from proxy.files import create_private
 from proxy.pki.authority import new_authority, pem
 from proxy.pki.keys import key_pem, new_key
-from proxy.settings import Upstream
+from proxy.reaching import Upstream
 from proxy.state.sealing import KEY_BYTES
 from proxy.upstream.asking import ask
 from proxy.upstream.cluster import Target
@@ -65,7 +65,9 @@ async def create_own_secret(name: str, clock: Clock) -> bool:
 
     Raises AccessError outside a pod.
     """
-    handle = await load_target("the pod's cluster", None, in_cluster=True, clock=clock)
+    handle = await load_target(
+        "the pod's cluster", None, upstream=Upstream(), in_cluster=True, clock=clock
+    )
     try:
         return await create_secret(
             handle.target, own_namespace(), name, new_shared(clock), clock=clock

@@ -1,15 +1,15 @@
 """What a kubeconfig says about one cluster, checked and complete: address, trust, login.
 
-Files it names are read once, when the cluster is registered, and travel inside afterwards. The
-exceptions are what changes by itself: a token file is read again and again, and an exec plugin
-runs where the proxy runs, so both must exist on that machine.
+On a person's machine the files it names are read once and travel inside afterwards. What changes
+by itself, a token file or an exec plugin, is only named here: `proxy.upstream.permitted` decides
+whether the proxy may use it.
 """
 
 import base64
 import binascii
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
@@ -17,6 +17,11 @@ from urllib.parse import SplitResult, urlsplit
 import yaml
 
 from proxy.errors import InvalidInputError
+
+try:
+    from yaml import CSafeLoader as Loader
+except ImportError:  # PyYAML without libyaml: the same, slower
+    from yaml import SafeLoader as Loader  # type: ignore[assignment]
 
 Document = Mapping[str, Any]
 _UNUSABLE: Final = {
@@ -26,6 +31,8 @@ _UNUSABLE: Final = {
     "as-user-extra": "impersonation is what the proxy does itself",
     "auth-provider": "Kubernetes replaced it by exec plugins",
 }
+_MOST_EVENTS: Final = 20_000
+"""Parts of a kubeconfig as YAML has them; one with a hundred contexts has a fifth of it."""
 
 
 class AccessError(InvalidInputError):
@@ -53,6 +60,19 @@ class Access:
     """The `exec` section; only used when there is no other login."""
 
     @property
+    def login(self) -> str:
+        """Which kind of login it is, for the record: never what is secret in it."""
+        if self.plugin is not None:
+            return f"exec plugin {self.plugin['command']}"
+        kinds = (
+            (self.certificate_pem, "client certificate"),
+            (self.token_file, f"token file {self.token_file}"),
+            (self.token, "token"),
+            (self.basic, "password"),
+        )
+        return ", ".join(words for given, words in kinds if given) or "none"
+
+    @property
     def url(self) -> SplitResult:
         """The server's address in parts."""
         return urlsplit(self.server)
@@ -69,11 +89,23 @@ class Access:
             found.append(f"{self.server} is not encrypted; only loopback sandboxes may be so.")
         if self.token_file is not None:
             found.append(
-                f"The token file {self.token_file} must stay readable where the proxy runs."
+                f"The token file {self.token_file} must stay readable where the proxy runs, and its operator must permit it: `upstream.token_files`."
             )
         if self.plugin is not None:
-            found.append(f"The command {self.plugin['command']!r} must exist where the proxy runs.")
+            found.append(
+                f"The command {self.plugin['command']!r} must exist where the proxy runs, and its operator must permit it: `upstream.plugins`."
+            )
         return tuple(found)
+
+    def at(self, other: "Access") -> "Access":
+        """The same login, at the address of `other` and with the trust of `other`."""
+        return replace(
+            self,
+            server=other.server,
+            ca_pem=other.ca_pem,
+            insecure=other.insecure,
+            server_name=other.server_name,
+        )
 
     def document(self, name: str) -> bytes:
         """A kubeconfig (YAML) with this one context called `name`, to be sealed and stored."""
@@ -108,9 +140,19 @@ class Access:
 
 
 def load_document(kubeconfig: bytes) -> Document:
-    """A kubeconfig as a document. Raises AccessError when it is not YAML or not a mapping."""
+    """A kubeconfig as a document.
+
+    Raises AccessError when it is not YAML or not a mapping, or has aliases: they can make a few
+    bytes into any number of them.
+    """
     try:
-        document = yaml.safe_load(kubeconfig)
+        for count, event in enumerate(yaml.parse(kubeconfig, Loader=Loader)):
+            if isinstance(event, yaml.AliasEvent) or count > _MOST_EVENTS:
+                raise AccessError(
+                    "The kubeconfig has YAML aliases, or far more in it than one context needs.",
+                    hint="Give one context alone: kubectl config view --minify --flatten --raw.",
+                )
+        document = yaml.load(kubeconfig, Loader=Loader)  # a safe one
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         # The parser's message quotes the file, and the file holds secrets.
         raise AccessError("The kubeconfig is not YAML.") from error
@@ -125,14 +167,16 @@ def read_access(
     """The access that `context` (default: the current one) of a kubeconfig describes.
 
     Paths in it are relative to `base`, the directory of the kubeconfig. Without `base` no file is
-    read: what came over the network must not make us read our own disk. Raises AccessError.
+    read: what came over the network must not make us read our own disk. A token file or a plugin
+    stands in what is returned; whoever would use it asks `proxy.upstream.permitted` first. Raises
+    AccessError.
     """
-    context = context or document.get("current-context")
+    context = context or _text(document, "current-context")
     if not context:
         raise AccessError("The kubeconfig has no current context.", hint="Name one with --context.")
     chosen = _entry(document, "contexts", "context", context)
-    cluster = _entry(document, "clusters", "cluster", str(chosen.get("cluster", "")))
-    user = _entry(document, "users", "user", str(chosen.get("user", "")))
+    cluster = _entry(document, "clusters", "cluster", _text(chosen, "cluster"))
+    user = _entry(document, "users", "user", _text(chosen, "user"))
     for key, why in _UNUSABLE.items():
         if user.get(key):
             raise AccessError(f"The kubeconfig's user has {key!r}, which cannot be used: {why}.")
@@ -145,7 +189,7 @@ def read_access(
         server=_server(cluster),
         ca_pem=_data(cluster, "certificate-authority", base),
         insecure=bool(cluster.get("insecure-skip-tls-verify")),
-        server_name=cluster.get("tls-server-name") or None,
+        server_name=_text(cluster, "tls-server-name") or None,
         **_login(user, base),
     )
     if access.insecure and access.ca_pem is not None:
@@ -158,11 +202,12 @@ def _login(user: Document, base: Path | None) -> dict[str, Any]:
     key = _data(user, "client-key", base)
     if (certificate is None) != (key is None):
         raise AccessError("client-certificate and client-key are given together or not at all.")
-    token_file = _path(str(user["tokenFile"]), base) if user.get("tokenFile") else None
-    token = "" if token_file else str(user.get("token") or "").strip()
+    named = _text(user, "tokenFile")
+    token_file = _path(named, base) if named else None
+    token = "" if token_file else _text(user, "token").strip()
     basic = None
     if user.get("username") or user.get("password"):
-        basic = (str(user.get("username") or ""), str(user.get("password") or ""))
+        basic = (_text(user, "username"), _text(user, "password"))
         if token or token_file:
             raise AccessError("The kubeconfig's user has a token and a password; keep one.")
     other = certificate or token or token_file or basic
@@ -182,14 +227,14 @@ def _login(user: Document, base: Path | None) -> dict[str, Any]:
 def _plugin(section: object, base: Path | None) -> dict[str, Any]:
     if not isinstance(section, Mapping) or not section.get("command"):
         raise AccessError("The kubeconfig's exec section has no command.")
-    version = str(section.get("apiVersion", ""))
+    version = _text(section, "apiVersion")
     if version not in {"client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"}:
         raise AccessError(
             f"The exec plugin speaks {version!r}; client.authentication.k8s.io/v1 is needed."
         )
     if section.get("interactiveMode") == "Always":
         raise AccessError("The exec plugin wants to ask on a terminal; the proxy has none.")
-    command = str(section["command"])
+    command = _text(section, "command")
     if "/" in command:
         command = str(_path(command, base))
     return {**section, "command": command}
@@ -201,7 +246,8 @@ def _entry(document: Document, kind: str, key: str, name: str) -> Document:
         raise AccessError(f"The kubeconfig's {kind} are not a list.")
     found = [item for item in entries if isinstance(item, Mapping) and item.get("name") == name]
     if len(found) != 1 or not isinstance(found[0].get(key), Mapping):
-        known = ", ".join(str(item.get("name")) for item in entries if isinstance(item, Mapping))
+        names = [item.get("name") for item in entries if isinstance(item, Mapping)]
+        known = ", ".join(name for name in names if isinstance(name, str))
         raise AccessError(
             f"The kubeconfig has no {key} {name!r}.", hint=f"It has: {known}." if known else ""
         )
@@ -209,10 +255,12 @@ def _entry(document: Document, kind: str, key: str, name: str) -> Document:
 
 
 def _server(cluster: Document) -> str:
-    server = str(cluster.get("server") or "")
+    server = _text(cluster, "server")
     try:
         url = urlsplit(server)
-        valid = bool(url.hostname) and (url.port is None or 0 < url.port < 65536)
+        # Its path goes into every request line.
+        plain = server.isascii() and server.isprintable() and " " not in server
+        valid = plain and bool(url.hostname) and (url.port is None or 0 < url.port < 65536)
     except ValueError:
         valid = False
         url = urlsplit("")
@@ -234,21 +282,31 @@ def _loopback(host: str) -> bool:
 
 
 def _data(section: Document, key: str, base: Path | None) -> bytes | None:
-    encoded, file = section.get(f"{key}-data"), section.get(key)
+    encoded, file = _text(section, f"{key}-data"), _text(section, key)
     if encoded:
         try:
-            return base64.b64decode(str(encoded), validate=True)
+            return base64.b64decode(encoded, validate=True)
         except binascii.Error as error:
             raise AccessError(f"The kubeconfig's {key}-data is not base64.") from error
     if not file:
         return None
     if base is None:
         raise AccessError(f"The kubeconfig names a file as {key}.", hint=f"Embed it as {key}-data.")
-    path = _path(str(file), base)
+    path = _path(file, base)
     try:
         return path.read_bytes()
     except OSError as error:
         raise AccessError(f"{path}: {key} cannot be read: {error.strerror}.") from error
+
+
+def _text(section: Document, key: str) -> str:
+    """The text at `key`, empty when there is none. Raises AccessError for anything else."""
+    value = section.get(key)
+    if isinstance(value, str):
+        return value
+    if value is None or isinstance(value, int | float):
+        return "" if value is None else str(value)
+    raise AccessError(f"The kubeconfig's {key} is not text.")
 
 
 def _path(text: str, base: Path | None) -> Path:

@@ -16,7 +16,7 @@ from prometheus_client import Gauge
 from proxy.clock import Clock
 from proxy.errors import KubewitnessError, NotFoundError
 from proxy.metrics import Metrics, forget
-from proxy.settings import Upstream
+from proxy.reaching import Upstream
 from proxy.state.repository import StateStore
 from proxy.state.snapshot import ClusterRecord, Snapshot
 from proxy.state.watcher import SnapshotWatcher

@@ -13,7 +13,7 @@ import structlog
 
 from proxy.clock import Clock
 from proxy.errors import KubewitnessError
-from proxy.settings import Upstream
+from proxy.reaching import Upstream
 from proxy.state.repository import StateStore
 from proxy.state.snapshot import EMPTY, ClusterRecord, Snapshot
 from proxy.state.watcher import SnapshotWatcher
@@ -63,6 +63,7 @@ class ClusterDirectory:
     ) -> None:
         self._store = store
         self._watcher = watcher
+        self._settings = settings
         self._clock = clock
         # Where excess permissions are refused, no call may slip through before the first look.
         self._first_refusal = (
@@ -165,7 +166,11 @@ class ClusterDirectory:
     async def _handle(self, record: ClusterRecord) -> TargetHandle:
         document = None if record.in_cluster else self._store.kubeconfig(record)
         return await load_target(
-            record.name, document, in_cluster=record.in_cluster, clock=self._clock
+            record.name,
+            document,
+            upstream=self._settings,
+            in_cluster=record.in_cluster,
+            clock=self._clock,
         )
 
 

@@ -13,11 +13,13 @@ import structlog
 from cryptography import x509
 
 from proxy.clock import Clock
+from proxy.reaching import Upstream
 from proxy.tasks import cancel, spawn
 from proxy.upstream.access import Access, load_document, read_access
 from proxy.upstream.cluster import Target
 from proxy.upstream.kubeclient import in_cluster_access, source_of
 from proxy.upstream.login import Login, LoginError, LoginSource
+from proxy.upstream.permitted import permitted
 from proxy.upstream.trust import client_context
 
 _EARLY: Final = 0.2
@@ -156,21 +158,33 @@ def _end(login: Login) -> float | None:
 
 
 async def load_target(
-    name: str, kubeconfig: bytes | None, *, in_cluster: bool = False, clock: Clock
+    name: str,
+    kubeconfig: bytes | None,
+    *,
+    upstream: Upstream,
+    in_cluster: bool = False,
+    clock: Clock,
 ) -> TargetHandle:
     """A handle on cluster `name`, out of a stored kubeconfig (YAML) or the pod we run in.
 
     Obtains the credential once (an exec plugin runs now) and keeps it fresh from then on; does not
-    connect. Raises AccessError for a kubeconfig that cannot be used, LoginError when the credential
-    cannot be had.
+    connect. Raises AccessError for a kubeconfig that cannot be used, or uses what `upstream` does
+    not permit, LoginError when the credential cannot be had.
     """
     # In a thread: it reads files, and calls are under way.
-    access, source = await asyncio.to_thread(_read, kubeconfig, in_cluster)
+    access = await asyncio.to_thread(_read, kubeconfig, in_cluster, upstream)
+    return await open_target(name, access, clock=clock)
+
+
+async def open_target(name: str, access: Access, *, clock: Clock) -> TargetHandle:
+    """The same out of an access that `proxy.upstream.permitted` let through, or the pod's own."""
+    source = source_of(access)
     handle = TargetHandle(name, access, source, await source.obtain(), clock)
     handle.start()
     return handle
 
 
-def _read(kubeconfig: bytes | None, in_cluster: bool) -> tuple[Access, LoginSource]:
-    access = in_cluster_access() if in_cluster else read_access(load_document(kubeconfig or b""))
-    return access, source_of(access)
+def _read(kubeconfig: bytes | None, in_cluster: bool, upstream: Upstream) -> Access:
+    if in_cluster:
+        return in_cluster_access()
+    return permitted(read_access(load_document(kubeconfig or b"")), upstream)

@@ -1,7 +1,8 @@
 """What every Kubernetes client does for a credential that does not stand in the kubeconfig.
 
-It runs the exec plugin that the kubeconfig names, or reads the service account of the pod. As in
-client-go, but a plugin has a time limit, no terminal, and nothing of what it prints is repeated.
+It runs the exec plugin that the operator permitted, or reads the service account of the pod. As in
+client-go, but a plugin has a time limit, no terminal and little of our environment, and nothing of
+what it prints is repeated.
 """
 
 import asyncio
@@ -24,7 +25,16 @@ PLUGIN_SECONDS: Final = 60.0
 _KILL_SECONDS: Final = 5.0
 """How long to wait until the system has cleared a killed plugin away."""
 _LARGEST_ANSWER: Final = 1024 * 1024
-_OURS: Final = "KUBEWITNESS_"
+_INHERITED: Final = frozenset(
+    {
+        *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    }
+)
+_CLOUDS: Final = ("AWS_", "AZURE_", "CLOUDSDK_", "GOOGLE_")
+"""What a plugin gets of our environment: names, and beginnings of those the clouds put there for
+it. Nothing else, whatever it is called: a database's password stands in ours."""
 _SERVICE: Final = "KUBERNETES_SERVICE"
 _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -70,9 +80,8 @@ class ExecLogin:
         self._command = [plugin.command, *(plugin.args or ())]
         self._timeout = timeout
         self._version = plugin.api_version
-        # Our own settings can hold a database password; the plugin has no business with them.
         self._environment = {
-            **{name: value for name, value in inherited().items() if not name.startswith(_OURS)},
+            **{name: value for name, value in inherited().items() if _handed_on(name)},
             **{item.name: item.value for item in plugin.env or ()},
         }
         self._environment["KUBERNETES_EXEC_INFO"] = _exec_info(plugin, access)
@@ -142,6 +151,10 @@ class ExecLogin:
             f"exec plugin {self._command[0]!r} {what}.",
             hint="Run it by hand as the user the proxy runs as.",
         )
+
+
+def _handed_on(name: str) -> bool:
+    return name in _INHERITED or name.startswith(_CLOUDS)
 
 
 class _Plugin(asyncio.SubprocessProtocol):

@@ -18,9 +18,9 @@ from yarl import URL
 
 from proxy.clock import Clock
 from proxy.errors import UnavailableError
+from proxy.reaching import Upstream
 from proxy.state.repository import StateStore
 from proxy.state.snapshot import ClusterRecord
-from proxy.upstream.access import load_document, read_access
 from proxy.upstream.cluster import EXTRA_CREDENTIAL, EXTRA_IMPERSONATOR, Target
 from proxy.upstream.excess import (
     PathRule,
@@ -280,8 +280,9 @@ def _plain(error: Exception) -> str:
 class ClusterExaminer:
     """Looks at clusters for people: before one is registered, and on demand."""
 
-    def __init__(self, store: StateStore, *, clock: Clock) -> None:
+    def __init__(self, store: StateStore, settings: Upstream, *, clock: Clock) -> None:
         self._store = store
+        self._settings = settings
         self._clock = clock
 
     async def examine(
@@ -293,7 +294,11 @@ class ClusterExaminer:
         does not answer or refuses the account.
         """
         handle = await load_target(
-            name, None if in_cluster else kubeconfig, in_cluster=in_cluster, clock=self._clock
+            name,
+            None if in_cluster else kubeconfig,
+            upstream=self._settings,
+            in_cluster=in_cluster,
+            clock=self._clock,
         )
         return await self._look(handle)
 
@@ -301,10 +306,6 @@ class ClusterExaminer:
         """The same for a registered cluster, at once instead of at the next interval."""
         kubeconfig = b"" if record.in_cluster else self._store.kubeconfig(record)
         return await self.examine(kubeconfig, in_cluster=record.in_cluster, name=record.name)
-
-    def warnings(self, kubeconfig: bytes) -> tuple[str, ...]:
-        """What a person should know before registering `kubeconfig`. Raises AccessError."""
-        return read_access(load_document(kubeconfig)).warnings
 
     async def _look(self, handle: TargetHandle) -> ClusterCheck:
         try:

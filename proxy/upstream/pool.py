@@ -10,7 +10,7 @@ import ssl
 from typing import Final
 
 from proxy.clock import Clock
-from proxy.settings import Upstream
+from proxy.reaching import Upstream
 from proxy.tasks import spawn
 from proxy.upstream.cluster import Target
 from proxy.upstream.connection import UpstreamConnection, UpstreamError

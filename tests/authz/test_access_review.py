@@ -10,7 +10,7 @@ from proxy.authz.access_review import ClusterAccessReviewer
 from proxy.clock import ManualClock
 from proxy.errors import DeniedError, UnavailableError
 from proxy.kube.impersonation import Identity
-from proxy.settings import Upstream
+from proxy.reaching import Upstream
 from proxy.upstream.cluster import Target
 from proxy.upstream.pool import Pool
 

@@ -7,15 +7,24 @@ from pathlib import Path
 import pytest
 import yaml
 
+from proxy.reaching import Upstream
 from tests.cli.conftest import Command
 from tests.control.plane import Plane
 from tests.upstream.fake_rbac import FakeRbac, serving
 
 
 @pytest.fixture
-def cluster(plane: Plane) -> Iterator[FakeRbac]:
-    plane.client().post("/clusters", {"name": "prod", "inCluster": True})
-    fake = FakeRbac()
+def plane(tmp_path: Path, unused_tcp_port: int) -> Iterator[Plane]:
+    permit = Upstream(plain_http=(f"http://127.0.0.1:{unused_tcp_port}",))
+    with Plane(tmp_path / "data", upstream=permit) as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(plane: Plane, unused_tcp_port: int) -> Iterator[FakeRbac]:
+    fake = FakeRbac(port=unused_tcp_port)
+    registered = {"name": "prod", "kubeconfig": fake.kubeconfig().decode()}
+    plane.client().post("/clusters", registered)
     running = serving(fake)
     plane.run(running.__aenter__())
     yield fake

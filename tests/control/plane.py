@@ -42,6 +42,7 @@ from proxy.metrics import Metrics
 from proxy.pki.authorities import Authorities
 from proxy.pki.keys import csr, key_pem, new_key
 from proxy.pki.server import server_certificate
+from proxy.reaching import Upstream
 from proxy.runtime.admin import ensure_admin
 from proxy.runtime.web import WebListener, bind
 from proxy.settings import Settings
@@ -52,6 +53,7 @@ from proxy.state.sealing import SecretBox
 from proxy.state.snapshot import ClusterRecord, Credential, Usage
 from proxy.state.watcher import SnapshotWatcher
 from proxy.tasks import cancel, spawn
+from proxy.upstream.permissions import ClusterExaminer
 
 T = TypeVar("T")
 ADVERTISED = "proxy.example:8443"
@@ -142,8 +144,13 @@ class WatchedIndex(SqliteIndex):
 class Plane:
     """The control plane and what is behind it; `run` works inside its event loop."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, *, upstream: Upstream | None = None, examining: bool = False
+    ) -> None:
+        """With `examining` clusters are reached as `serve` reaches them, not scripted."""
         self.data = DataDir(path)
+        self.upstream = upstream or Upstream()
+        self.examining = examining
         self.clusters = ScriptedClusters()
         self.clock = SystemClock()
         self.services: Services
@@ -172,7 +179,8 @@ class Plane:
         self.run(self._stack.aclose())
 
     async def _start(self) -> None:
-        settings, data, clock = Settings(data_dir=self.data.path), self.data, self.clock
+        settings = Settings(data_dir=self.data.path, upstream=self.upstream)
+        data, clock = self.data, self.clock
         data.create()
         data.settings.touch()
         authorities = Authorities.open(data.pki, clock=clock)
@@ -200,7 +208,9 @@ class Plane:
             store=store,
             watcher=watcher,
             authorities=lambda: authorities,
-            clusters=self.clusters,
+            clusters=ClusterExaminer(store, self.upstream, clock=clock)
+            if self.examining
+            else self.clusters,
             index=index,
             indexer=indexer,
             advertised=lambda: ADVERTISED,

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from proxy.cli.client import Client
 from proxy.errors import DeniedError, InvalidInputError, NotFoundError, UnavailableError
+from proxy.reaching import Upstream
 from proxy.state.access import Scope, ScopeKind
 from tests.control.plane import Plane
 from tests.upstream.fake_rbac import FakeRbac, serving
@@ -16,9 +18,17 @@ PROD = Scope(ScopeKind.CLUSTER, cluster="prod")
 
 
 @pytest.fixture
-def cluster(plane: Plane) -> Iterator[FakeRbac]:
-    plane.client().post("/clusters", {"name": "prod", "inCluster": True})
-    fake = FakeRbac()
+def plane(tmp_path: Path, unused_tcp_port: int) -> Iterator[Plane]:
+    permit = Upstream(plain_http=(f"http://127.0.0.1:{unused_tcp_port}",))
+    with Plane(tmp_path / "data", upstream=permit) as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(plane: Plane, unused_tcp_port: int) -> Iterator[FakeRbac]:
+    fake = FakeRbac(port=unused_tcp_port)
+    registered = {"name": "prod", "kubeconfig": fake.kubeconfig().decode()}
+    plane.client().post("/clusters", registered)
     running = serving(fake)
     plane.run(running.__aenter__())
     yield fake
@@ -44,7 +54,10 @@ def test_it_is_put_shown_and_taken_back(plane: Plane, cluster: FakeRbac) -> None
         client.get(PATH)
     recorded = json.dumps(plane.events())
     assert "cluster.reconciler.set" in recorded
-    assert "token" not in json.dumps(plane.events("cluster.reconciler.set"))
+    assert "hunter2" not in recorded
+    intent, outcome = (item["detail"] for item in plane.events("cluster.reconciler.set"))
+    assert (intent["server"], intent["login"]) == (made["server"], "token")
+    assert outcome["after"]["server"] == made["server"]
 
 
 def test_an_account_that_cannot_do_it_is_not_taken(plane: Plane, cluster: FakeRbac) -> None:

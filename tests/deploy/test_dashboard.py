@@ -62,7 +62,7 @@ async def work(directory: Path, data_dir: Path, sandbox: Sandbox) -> None:
 async def test_every_query_is_answered_by_a_running_proxy(
     tmp_path: Path, own_environment: None
 ) -> None:
-    sandbox = Sandbox(token="t")
+    sandbox = Sandbox(token="t", tls=True)
     await sandbox.start()
     settings = initialised(tmp_path / "data")
     try:

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from proxy.clock import SystemClock
 from proxy.errors import UnavailableError
 from proxy.metrics import Metrics
+from proxy.reaching import Upstream
 from proxy.runtime.reconciling import ACTION, Reconciler
 from proxy.state.access import Scope, ScopeKind, SubjectKind, UserKind
 from proxy.state.database import sqlite_url
@@ -101,15 +102,23 @@ async def eventually(condition: Callable[[], bool]) -> None:
 async def world(path: Path) -> AsyncIterator[World]:
     clock = SystemClock()
     store = await StateStore.open(sqlite_url(path / "state.db"), SecretBox(bytes(32)), clock=clock)
-    await store.add_cluster("prod", server="http://prod", kubeconfig=b"first")
     await store.people.add_user("alice", kind=UserKind.PERSON, by="admin")
     watcher = SnapshotWatcher(store, clock=clock, interval=60)
     await watcher.refresh()
     fake = FakeRbac()
     async with serving(fake) as pool:
+        server, first = f"http://127.0.0.1:{fake.port}", fake.kubeconfig()
+        await store.add_cluster("prod", server=server, kubeconfig=first)
+        await watcher.refresh()
         made = World(store, watcher, fake)
         reconciler = Reconciler(
-            store, watcher, pool, made.records, clock=clock, metrics=made.metrics
+            store,
+            watcher,
+            pool,
+            made.records,
+            upstream=Upstream(plain_http=(server,)),
+            clock=clock,
+            metrics=made.metrics,
         )
         task = spawn(reconciler.run(), name="reconciler")
         try:

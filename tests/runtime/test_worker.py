@@ -41,7 +41,7 @@ async def test_two_workers_serve_record_and_cut(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    sandbox = Sandbox(token="t")
+    sandbox = Sandbox(token="t", tls=True)
     await sandbox.start()
     account = tmp_path / "account.yaml"
     account.write_text(yaml.safe_dump(sandbox.kubeconfig()))

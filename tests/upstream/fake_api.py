@@ -74,7 +74,7 @@ class FakeApi:
         path = request.path.removeprefix("/prefix")
         if path == "/version":
             return web.json_response(self.version)
-        body = await request.json()
+        body = await request.json() if request.can_read_body else {}
         everything = [*BASIC_USER, *self.rules]
         if path.endswith("/selfsubjectaccessreviews"):
             status: dict[str, Any] = {

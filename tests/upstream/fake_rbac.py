@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from proxy.clock import SystemClock
-from proxy.settings import Upstream
+from proxy.reaching import Upstream
 from proxy.upstream.cluster import Target
 from proxy.upstream.pool import Pool
 
@@ -30,6 +30,7 @@ class FakeRbac:
     page: int = 2
     """Items of a page at most, whatever was asked for."""
     port: int = 0
+    """Where it listens; 0 before it does: anywhere."""
 
     def target(self, name: str = "prod") -> Target:
         return Target(name=name, host="127.0.0.1", port=self.port)
@@ -42,7 +43,7 @@ class FakeRbac:
                 "kind": "Config",
                 "current-context": "prod",
                 "clusters": [{"name": "prod", "cluster": entry}],
-                "users": [{"name": "prod", "user": {"token": "second"}}],
+                "users": [{"name": "prod", "user": {"token": "hunter2"}}],
                 "contexts": [{"name": "prod", "context": {"cluster": "prod", "user": "prod"}}],
             }
         ).encode()
@@ -89,7 +90,7 @@ async def serving(fake: FakeRbac) -> AsyncIterator[Pool]:
     """The server running, and a pool to reach it with."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", fake.answer)
-    server = TestServer(app)
+    server = TestServer(app, port=fake.port or None)
     await server.start_server()
     fake.port = server.port or 0
     pool = Pool(Upstream(), SystemClock())

@@ -11,7 +11,7 @@ from proxy.clock import Clock, ManualClock, SystemClock
 from proxy.metrics import Metrics
 from proxy.pki.authorities import Authorities
 from proxy.pki.server import server_certificate
-from proxy.settings import Upstream
+from proxy.reaching import Upstream
 from proxy.state.database import sqlite_url
 from proxy.state.repository import StateStore
 from proxy.state.sealing import SecretBox
@@ -74,8 +74,8 @@ async def opened(directory: Path, settings: Upstream, clock: Clock) -> AsyncIter
 
 
 @pytest.fixture
-async def api() -> AsyncIterator[FakeApi]:
-    async with serving(FakeApi(rules=MINIMAL)) as api:
+async def api(tmp_path: Path) -> AsyncIterator[FakeApi]:
+    async with serving(FakeApi(rules=MINIMAL), tmp_path / "tls") as api:
         yield api
 
 

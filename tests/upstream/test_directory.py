@@ -6,7 +6,7 @@ import pytest
 import structlog.testing
 
 from proxy.clock import ManualClock
-from proxy.settings import Upstream
+from proxy.reaching import Upstream
 from proxy.state.database import sqlite_url
 from proxy.state.repository import StateStore
 from proxy.state.sealing import SecretBox
@@ -20,10 +20,13 @@ SERVER = "http://127.0.0.1:8001"
 class World:
     """A state with a directory following it."""
 
-    def __init__(self, store: StateStore, watcher: SnapshotWatcher, clock: ManualClock) -> None:
+    def __init__(
+        self, store: StateStore, watcher: SnapshotWatcher, clock: ManualClock, file: Path
+    ) -> None:
+        permit = Upstream(plain_http=(SERVER,), token_files=(f"{SERVER} {file}",))
         self.store = store
         self.watcher = watcher
-        self.directory = ClusterDirectory(store, watcher, Upstream(), clock=clock)
+        self.directory = ClusterDirectory(store, watcher, permit, clock=clock)
 
     async def add(self, name: str, token: str = "t", kubeconfig: bytes | None = None) -> None:
         document = Access(SERVER, token=token).document(name) if kubeconfig is None else kubeconfig
@@ -46,7 +49,7 @@ async def world(tmp_path: Path, clock: ManualClock) -> AsyncIterator[World]:
     store = await StateStore.open(url, SecretBox(bytes(32)), clock=clock)
     watcher = SnapshotWatcher(store, clock=clock, interval=60)
     await watcher.start()
-    world = World(store, watcher, clock)
+    world = World(store, watcher, clock, tmp_path / "token")
     yield world
     await world.directory.close()
     await watcher.close()
@@ -134,7 +137,7 @@ async def test_another_state_key_is_told_not_crashed_on(
     store = await StateStore.open(
         sqlite_url(tmp_path / "state.db"), SecretBox(b"x" * 32), clock=clock
     )
-    other = World(store, world.watcher, clock)
+    other = World(store, world.watcher, clock, tmp_path / "token")
     try:
         await other.directory.start()
         target = other.directory.target("prod")

@@ -7,6 +7,7 @@ import structlog.testing
 from proxy.clock import ManualClock, SystemClock
 from proxy.pki.authority import new_authority
 from proxy.pki.keys import key_pem, new_key
+from proxy.reaching import Upstream
 from proxy.upstream.access import Access, AccessError
 from proxy.upstream.cluster import Target
 from proxy.upstream.handle import TargetHandle, load_target
@@ -167,7 +168,8 @@ async def test_what_never_changes_is_left_alone(make: Make, source: Source) -> N
 
 async def test_loading(clock: ManualClock) -> None:
     access = Access("http://127.0.0.1:8001/p", token="t")
-    handle = await load_target("prod", access.document("prod"), clock=clock)
+    permit = Upstream(plain_http=("http://127.0.0.1:8001/p",))
+    handle = await load_target("prod", access.document("prod"), upstream=permit, clock=clock)
     try:
         target = handle.target
         assert isinstance(target, Target)
@@ -180,4 +182,4 @@ async def test_loading(clock: ManualClock) -> None:
 @pytest.mark.parametrize("kubeconfig", [None, b"", b"x: ["])
 async def test_loading_what_is_no_kubeconfig(kubeconfig: bytes | None, clock: ManualClock) -> None:
     with pytest.raises(AccessError):
-        await load_target("prod", kubeconfig, clock=clock)
+        await load_target("prod", kubeconfig, upstream=Upstream(), clock=clock)

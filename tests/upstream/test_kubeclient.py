@@ -52,7 +52,9 @@ async def test_the_plugin_is_told_what_client_go_tells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBEWITNESS_DATABASE", "postgresql://hunter2")
-    monkeypatch.setenv("INHERITED", "yes")
+    monkeypatch.setenv("PGPASSWORD", "hunter2")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials")
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::1:role/x")
     command = script(
         tmp_path,
         f'env > {tmp_path}/env; echo "$@" > {tmp_path}/args\n'
@@ -62,8 +64,8 @@ async def test_the_plugin_is_told_what_client_go_tells(
     await plugin(command, args=["get", "x y"], env=env, provideClusterInfo=True).obtain()
     seen = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines())
     assert (tmp_path / "args").read_text() == "get x y\n"
-    assert (seen["PROFILE"], seen["INHERITED"]) == ("prod", "yes")
-    assert "KUBEWITNESS_DATABASE" not in seen
+    assert (seen["PROFILE"], seen["AWS_ROLE_ARN"]) == ("prod", "arn:aws:iam::1:role/x")
+    assert not {"KUBEWITNESS_DATABASE", "PGPASSWORD", "CREDENTIALS_DIRECTORY"} & set(seen)
     assert json.loads(seen["KUBERNETES_EXEC_INFO"]) == {
         "apiVersion": V1,
         "kind": "ExecCredential",

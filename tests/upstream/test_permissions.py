@@ -7,6 +7,7 @@ import pytest
 from proxy.clock import SystemClock
 from proxy.errors import InvalidInputError, UnavailableError
 from proxy.pki.authority import SERVER_LIFE
+from proxy.reaching import Upstream
 from proxy.state.database import sqlite_url
 from proxy.state.repository import StateStore
 from proxy.state.sealing import SecretBox
@@ -19,6 +20,7 @@ from proxy.upstream.permissions import (
     ClusterUnreachableError,
     check,
 )
+from proxy.upstream.permitted import permitting
 from tests.upstream.fake_api import FakeApi, Rule, serving
 
 CLOCK = SystemClock()
@@ -32,7 +34,8 @@ async def api() -> AsyncIterator[FakeApi]:
 
 
 async def look(access: Access) -> ClusterCheck:
-    handle = await load_target("prod", access.document("prod"), clock=CLOCK)
+    permit = permitting(Upstream(), access)
+    handle = await load_target("prod", access.document("prod"), upstream=permit, clock=CLOCK)
     try:
         return await check(handle.target, clock=CLOCK)
     finally:
@@ -173,7 +176,8 @@ class TestExaminer:
         await store.close()
 
     async def test_before_and_after_registering(self, store: StateStore, api: FakeApi) -> None:
-        examiner = ClusterExaminer(store, clock=CLOCK)
+        permit = permitting(Upstream(), api.access())
+        examiner = ClusterExaminer(store, permit, clock=CLOCK)
         kubeconfig = api.access().document("prod")
         seen = await examiner.examine(kubeconfig)
         assert (seen.server, seen.note) == (api.server, "")
@@ -182,4 +186,4 @@ class TestExaminer:
 
     async def test_an_unusable_kubeconfig_is_an_input_error(self, store: StateStore) -> None:
         with pytest.raises(InvalidInputError):
-            await ClusterExaminer(store, clock=CLOCK).examine(b"{}")
+            await ClusterExaminer(store, Upstream(), clock=CLOCK).examine(b"{}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from proxy.clock import ManualClock
-from proxy.settings import Upstream
+from proxy.reaching import Upstream
 from proxy.upstream.asking import ask
 from proxy.upstream.cluster import Target
 from proxy.upstream.connection import UpstreamConnection, UpstreamError
