@@ -20,7 +20,7 @@ from proxy.gateway.serving import Server, Waiting
 from proxy.state.snapshot import ClusterRecord
 from proxy.tasks import spawn
 from proxy.upstream.connection import forget_certificate
-from proxy.upstream.sending import MAX_EARLY, RawSink, SendingProtocol
+from proxy.upstream.sending import SendingProtocol
 from proxy.upstream.stream import ByteStream
 
 MAX_PIPELINED: Final = 8
@@ -45,7 +45,6 @@ class ClientConnection(SendingProtocol):
         self._task: asyncio.Task[None] | None = None
         self._requests: list[Request] = []
         self._waiter: asyncio.Future[None] | None = None
-        self._early = b""
         self._pauses = 0
         self._crowded = False
         self._unreadable = ""
@@ -100,6 +99,7 @@ class ClientConnection(SendingProtocol):
             return
         elif self._current is not None and self._current.upgrade:
             self._keep_early(data)
+            self._wake()
         else:
             self._feed(data)
 
@@ -275,30 +275,12 @@ class ClientConnection(SendingProtocol):
             self._current.body.fail(ConnectionError(why))
         self._wake()
 
-    def _keep_early(self, data: bytes) -> None:
-        before = len(self._early)
-        self._early += data
-        self._wake()
-        if before <= MAX_EARLY < len(self._early):
-            self.pause_reading()
-
     # --- what the pipeline uses --------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
         """Send bytes to the client; nothing once it is gone."""
         if self._transport is not None and not self.lost:
             self._transport.write(data)
-
-    def upgrade(self, sink: RawSink) -> None:
-        """After our 101: everything from here goes to `sink`, beginning with what came early."""
-        self._deliver_to(sink)
-        early, self._early = self._early, b""
-        if len(early) > MAX_EARLY:
-            self.resume_reading()
-        if early:
-            sink.data(early)
-        if self.lost:
-            sink.closed(None)
 
     def pause_reading(self) -> None:
         """Stop taking bytes from the client, until every pause was taken back.

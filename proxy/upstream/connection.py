@@ -10,7 +10,7 @@ from typing import Final, cast
 import httptools
 
 from proxy.errors import UnavailableError
-from proxy.upstream.sending import MAX_EARLY, RawSink, SendingProtocol
+from proxy.upstream.sending import SendingProtocol
 from proxy.upstream.stream import ByteStream
 
 MAX_RESPONSE_HEAD: Final = 1024 * 1024
@@ -56,7 +56,6 @@ class UpstreamConnection(SendingProtocol):
         self._head_bytes = 0
         self._headers: list[tuple[bytes, bytes]] = []
         self._method = b"GET"
-        self._early: bytes = b""
         self._switched = False
         self._fresh_parser = False
         self.informational: list[tuple[int, list[tuple[bytes, bytes]]]] = []
@@ -128,11 +127,6 @@ class UpstreamConnection(SendingProtocol):
             self._fresh_parser = False
             self._parser = httptools.HttpResponseParser(self)
         self._wake(len(data))
-
-    def _keep_early(self, data: bytes) -> None:
-        self._early += data
-        if len(self._early) > MAX_EARLY:
-            self.pause_reading()
 
     def _wake(self, size: int) -> None:
         head = self._head
@@ -213,18 +207,7 @@ class UpstreamConnection(SendingProtocol):
         if head is not None and not head.body.complete:
             self._complete(self._parser.should_keep_alive())
 
-    # --- upgrades and ends -------------------------------------------------------------------
-
-    def upgrade(self, sink: RawSink) -> None:
-        """After a 101: everything from here goes to `sink`, beginning with what came along."""
-        self._deliver_to(sink)
-        early, self._early = self._early, b""
-        if len(early) > MAX_EARLY:
-            self.resume_reading()
-        if early:
-            sink.data(early)
-        if self.lost:
-            sink.closed(None)
+    # --- ends --------------------------------------------------------------------------------
 
     def pause_reading(self) -> None:
         """Stop taking bytes from the cluster."""

@@ -1,6 +1,7 @@
 """What both ends of a call share: back-pressure while sending, and raw bytes after an upgrade."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import Final, Protocol
 
 MAX_EARLY: Final = 64 * 1024
@@ -23,16 +24,20 @@ class RawSink(Protocol):
         """Writing may go on."""
 
 
-class SendingProtocol(asyncio.Protocol):
+class SendingProtocol(asyncio.Protocol, ABC):
     """A connection whose writers wait while the peer reads slower than they write.
 
     Before an upgrade they wait in `drained`; after it, the sink is told to pause.
     """
 
+    lost: bool
+    """Whether the connection is gone."""
+
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._drain: asyncio.Future[None] | None = None
         self._sink: RawSink | None = None
+        self._early = b""
 
     def pause_writing(self) -> None:
         """The send buffer is full."""
@@ -55,8 +60,33 @@ class SendingProtocol(asyncio.Protocol):
             # Shielded: a waiter that is cancelled must not cancel it for the next one.
             await asyncio.shield(self._drain)
 
-    def _deliver_to(self, sink: RawSink) -> None:
-        """Tell `sink` about this connection from now on, also when it cannot write just now."""
+    @abstractmethod
+    def pause_reading(self) -> None:
+        """Stop taking bytes from the peer."""
+
+    @abstractmethod
+    def resume_reading(self) -> None:
+        """Take bytes again."""
+
+    def _keep_early(self, data: bytes) -> None:
+        """Keep what came behind an upgrade until `upgrade`; the peer stops when it is too much."""
+        before = len(self._early)
+        self._early += data
+        if before <= MAX_EARLY < len(self._early):
+            self.pause_reading()
+
+    def upgrade(self, sink: RawSink) -> None:
+        """After a 101: everything from here goes to `sink`, beginning with what came early.
+
+        It is told also when it cannot write just now, or when the connection is gone already.
+        """
         self._sink = sink
         if self._drain is not None:
             sink.pause()
+        early, self._early = self._early, b""
+        if len(early) > MAX_EARLY:
+            self.resume_reading()
+        if early:
+            sink.data(early)
+        if self.lost:
+            sink.closed(None)
