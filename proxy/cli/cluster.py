@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from proxy.cli.asking import ReasonOption, YesOption, confirm
 from proxy.cli.completion import complete_cluster
 from proxy.cli.connection import connect, path_of
 from proxy.cli.context import DataDirOption, FormOption, ViaOption
@@ -137,19 +138,19 @@ def check(
         write(visible(seen["note"] or "The proxy's account there may only impersonate.") + "\n")
 
 
-@app.command(epilog="Example:  kubewitness cluster remove old --yes")
+@app.command(epilog="Example:  kubewitness cluster remove old --reason 'moved' --yes")
 def remove(
     name: NameArgument,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    reason: ReasonOption = "",
+    yes: YesOption = False,
     data_dir: DataDirOption = None,
     via: ViaOption = None,
 ) -> None:
     """Remove a cluster; calls to it are refused from then on. Its records stay."""
     client = connect(data_dir, via)
-    if not yes:
-        typer.confirm(f"Remove cluster {visible(name)}? Calls to it will be refused", abort=True)
-    client.delete(path_of("clusters", name))
-    write(f"Removed cluster {visible(name)}. What was recorded of it stays.\n")
+    confirm(f"Remove cluster {name}? Calls to it will be refused", yes=yes)
+    client.delete(path_of("clusters", name), {"reason": reason})
+    say(f"Removed cluster {name}. What was recorded of it stays.")
 
 
 @app.command(

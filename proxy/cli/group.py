@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from proxy.cli.asking import ReasonOption, YesOption, confirm
+from proxy.cli.asking import ReasonOption, YesOption, confirm_about
 from proxy.cli.completion import complete_group
 from proxy.cli.connection import connect, path_of
 from proxy.cli.context import DataDirOption, FormOption, ViaOption
@@ -101,7 +101,7 @@ def remove(
 ) -> None:
     """Remove a group. Refused while something is granted to it; its members stay."""
     client = connect(data_dir, via)
-    confirm(f"Remove group {name}?", yes=yes)
+    confirm_about(client, path_of("groups", name), f"Remove group {name}?", yes=yes)
     client.delete(path_of("groups", name), {"reason": reason})
     say(f"Removed group {name}.")
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from proxy.cli.asking import ReasonOption, YesOption, confirm
+from proxy.cli.asking import ReasonOption, YesOption, confirm, confirm_about
 from proxy.cli.completion import complete_place, complete_project
 from proxy.cli.connection import connect, path_of
 from proxy.cli.context import DataDirOption, FormOption, ViaOption
@@ -160,7 +160,7 @@ def remove(
 ) -> None:
     """Remove a project. Refused while something is granted in it; its clusters stay."""
     client = connect(data_dir, via)
-    confirm(f"Remove project {name}?", yes=yes)
+    confirm_about(client, path_of("projects", name), f"Remove project {name}?", yes=yes)
     client.delete(path_of("projects", name), {"reason": reason})
     say(f"Removed project {name}.")
 

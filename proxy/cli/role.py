@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from proxy.cli.asking import ReasonOption, YesOption, confirm
+from proxy.cli.asking import ReasonOption, YesOption, confirm_about
 from proxy.cli.completion import complete_role
 from proxy.cli.connection import connect, path_of
 from proxy.cli.context import DataDirOption, FormOption, ViaOption
@@ -103,7 +103,7 @@ def remove(
 ) -> None:
     """Remove a role of your own. Refused while it is granted to somebody."""
     client = connect(data_dir, via)
-    confirm(f"Remove role {name}?", yes=yes)
+    confirm_about(client, path_of("roles", name), f"Remove role {name}?", yes=yes)
     client.delete(path_of("roles", name), {"reason": reason})
     say(f"Removed role {name}.")
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from proxy.cli.asking import ReasonOption, YesOption, confirm
+from proxy.cli.asking import ReasonOption, YesOption, confirm_about
 from proxy.cli.completion import complete_group, complete_registered
 from proxy.cli.connection import connect, path_of
 from proxy.cli.context import DataDirOption, FormOption, ViaOption
@@ -183,7 +183,8 @@ def disable(
 ) -> None:
     """Refuse everything of a user, until `enable`: the next call fails, open streams are cut."""
     client = connect(data_dir, via)
-    confirm(f"Disable {name}? Everything of theirs is refused", yes=yes)
+    question = f"Disable {name}? Everything of theirs is refused"
+    confirm_about(client, path_of("users", name), question, yes=yes)
     body = {"disabled": True, "reason": reason}
     made = client.change("PATCH", path_of("users", name), body)
     _tell(
@@ -218,7 +219,8 @@ def remove(
     What they did stays in the log, and nobody else can ever be called the same.
     """
     client = connect(data_dir, via)
-    confirm(f"Remove {name}? Every credential and grant of theirs is revoked", yes=yes)
+    question = f"Remove {name}? Every credential and grant of theirs is revoked"
+    confirm_about(client, path_of("users", name), question, yes=yes)
     gone = client.delete(path_of("users", name), {"reason": reason}) or {}
     credentials, grants = gone.get("credentials") or (), gone.get("grants") or ()
     what = f"{counted(len(credentials), 'credential')} and {counted(len(grants), 'grant')}"

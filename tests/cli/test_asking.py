@@ -6,6 +6,8 @@ import pytest
 import typer
 
 from proxy.cli.asking import confirm
+from tests.cli.conftest import Command
+from tests.control.plane import Plane
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", "", "later\nn\n"])
@@ -25,3 +27,19 @@ def test_yes_goes_on_and_the_question_is_not_part_of_the_output(
     assert (said.out.strip(), "Remove \\x1b[2Jrob?" in said.err) == ("", True)
     confirm("Remove it?", yes=True)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("user", "remove"), ("user", "disable"), ("group", "remove"), ("project", "remove"), ("role", "remove")],
+)  # fmt: skip
+def test_nobody_is_asked_about_what_is_not_there(command: Command, words: tuple[str, str]) -> None:
+    done = command(*words, "none")
+    assert (done.code, "'none'" in done.err, "[y/N]" in done.err) == (4, True, False), done.err
+
+
+def test_about_what_is_there_everybody_is_asked(plane: Plane, command: Command) -> None:
+    plane.client().post("/groups", {"name": "dev"})
+    done = command("group", "remove", "dev")
+    assert (done.code, "Remove group dev? [y/N]" in done.err) == (1, True)
+    assert command("group", "show", "dev", "-o", "name").out == "dev\n"
