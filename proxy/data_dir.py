@@ -76,6 +76,11 @@ class DataDir:
         return self.path / "database-server.json"
 
     @property
+    def last_start(self) -> Path:
+        """What the last start ran with, without secrets: the next one records what changed."""
+        return self.path / "last-start.json"
+
+    @property
     def run(self) -> Path:
         """What only means something while `serve` runs: its lock, addresses, worker metrics."""
         return self.path / "run"

@@ -37,10 +37,10 @@ PROXY = Actor()
 
 
 def into(journal: Journal) -> Write:
-    """Events go into `journal`."""
+    """Events go into `journal`; on the reserve, when the disk is full: these acts repair things."""
 
     async def write(event: SystemEvent) -> None:
-        await journal.append(body(event))
+        await journal.append(body(event), reserve=True)
 
     return write
 

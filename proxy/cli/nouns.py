@@ -24,6 +24,7 @@ NOUNS: Final = {
     "kubeconfig": ("kubeconfig",),
     "token": ("api_token",),
     "session": ("session",),
+    "settings": ("settings",),
     "authority": ("authority",),
     "audit": ("audit",),
     "context": ("context", "context_files"),

@@ -38,6 +38,7 @@ from proxy.runtime.authority_following import AuthorityFollower
 from proxy.runtime.core import MAIN_SLOT, Core, open_core, worker_slot
 from proxy.runtime.essential import Essentials
 from proxy.runtime.fleet import Fleet
+from proxy.runtime.last_start import record_settings
 from proxy.runtime.local_cluster import register_local
 from proxy.runtime.monitoring import checks, shared_registry
 from proxy.runtime.notify import notify, notify_waiting
@@ -131,6 +132,7 @@ class Server:
         self._gateway_socket = self._bound(settings.listen, "listen", shared=self._shared)
         self._control_socket = self._bound(settings.control, "control")
         self._metrics_socket = self._bound(settings.metrics, "metrics")
+        self._given = settings
         # From here on with the ports that were really taken, also where 0 was asked for.
         self._settings = settings.model_copy(
             update={
@@ -163,7 +165,7 @@ class Server:
                 patience=self._patience,
             )
         )
-        await self._administrator(core)
+        await self._on_record(core)
         looking = await self._index(core)
         stack.push_async_callback(self._essentials.stop)
         await self._control(core, looking)
@@ -192,7 +194,8 @@ class Server:
 
     # --- the parts ---------------------------------------------------------------------------
 
-    async def _administrator(self, core: Core) -> None:
+    async def _on_record(self, core: Core) -> None:
+        """What this start changes of what is there: settings, our administrator, our own cluster."""
         host, port = split_address(self._settings.control)
         # What listens on every address is reached on this machine through its loopback.
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
@@ -200,6 +203,7 @@ class Server:
 
         # Into the journal itself: what ships it, and may be waited for, has not begun yet.
         acts = Acts(into(core.journal), self._clock)
+        await record_settings(core.data, self._given, acts)
 
         async def ensure() -> None:
             await ensure_admin(

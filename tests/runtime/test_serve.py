@@ -86,6 +86,21 @@ async def test_a_second_start_needs_no_second_credential_and_a_lost_directory_is
         assert [item["user"] for item in found["items"] if item["status"] == "valid"] == ["admin"]
 
 
+async def test_a_setting_that_changed_between_two_starts_is_on_record(settings: Settings) -> None:
+    async with running(settings):
+        pass
+    for _ in range(2):
+        async with running(settings.model_copy(update={"drain_timeout": 1.0})):
+            pass
+    found = [
+        item for item in records(settings.data_dir, "main") if item["action"] == "settings.change"
+    ]
+    assert [item.get("outcome", "ok") for item in found] == ["requested", "ok"] * 2
+    assert found[0]["detail"]["after"]["drain_timeout"] == 2.0
+    assert found[2]["detail"]["before"] == {"drain_timeout": 2.0}
+    assert found[3]["detail"]["after"] == {"drain_timeout": 1.0}
+
+
 async def test_while_it_stops_it_is_not_ready(settings: Settings) -> None:
     async with running(settings) as (started, stop):
         reader, writer = await asyncio.open_connection(*started.data_plane.split(":"))
