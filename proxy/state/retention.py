@@ -98,13 +98,28 @@ class Retentions:
             await connection.execute(insert(tables.retentions).values(values))
         return made
 
-    async def approve(self, identity: str, *, by: str) -> Retention:
-        """Approve a proposal. Raises NotFoundError, and ConflictError for one's second time."""
+    async def approve(
+        self, identity: str, *, by: str, beside: tuple[str, ...] | None = None
+    ) -> Retention:
+        """Approve a proposal. Whether `by` is somebody else than those `beside` is the caller's to
+        check; None is for who does not mind.
+
+        Raises NotFoundError, and ConflictError for one's second time, or when others than those
+        `beside` have approved.
+        """
         found = await self.get(identity)
         values = {"retention": identity, "approved_by": by, "approved_at": self._clock.now()}
+        table = tables.retention_approvals
         try:
             async with self._changing() as (connection, _):
-                await connection.execute(insert(tables.retention_approvals).values(values))
+                await connection.execute(insert(table).values(values))
+                query = select(table.c.approved_by).where(table.c.retention == identity)
+                others = set((await connection.execute(query)).scalars()) - {by}
+                if beside is not None and others != set(beside):
+                    raise ConflictError(
+                        f"Somebody else approved retention {identity} in between.",
+                        hint="Look at it again, and repeat the approval if it is still right.",
+                    )
         except IntegrityError as error:
             raise ConflictError(
                 f"{by!r} has approved retention {identity} already.",

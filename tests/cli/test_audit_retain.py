@@ -4,25 +4,36 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
-from proxy.cli.client import Client
 from tests.cli.conftest import Command
-from tests.control.plane import Plane
 
 
-def proposed(command: Command) -> str:
-    done = command("audit", "retain", "--older-than", "400d", "--reason", "policy", "-o", "json")
-    return str(json.loads(done.out)[0]["id"])
-
-
-def test_propose_approve_list(plane: Plane, command: Command) -> None:
+def test_propose_approve_list(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "Nothing was proposed" in command("audit", "retain", "list").err
-    identity = proposed(command)
-    first = command("audit", "retain", "approve", identity)
+    monkeypatch.setenv("KUBEWITNESS_CONFIG", str(tmp_path / "contexts.yaml"))
+    via: dict[str, tuple[str, str]] = {}
+    for name in ("ann", "bob"):
+        file = tmp_path / f"{name}.yaml"
+        assert command("context", "issue", name, "--role", "admin", "-o", str(file)).code == 0
+        [context] = yaml.safe_load(file.read_text())["contexts"]
+        command("context", "add", str(file), direct=True)
+        via[name] = ("--via", context["name"])
+    made = command(
+        "audit", "retain", "--older-than", "400d", "--reason", "policy", "-o", "json", *via["ann"],
+        direct=True,
+    )  # fmt: skip
+    identity = str(json.loads(made.out)[0]["id"])
+    approve = ("audit", "retain", "approve", identity)
+    refused = command(*approve)
+    assert (refused.code, "not a registered person" in refused.err) == (3, True), refused.err
+    first = command(*approve, *via["ann"], direct=True)
     assert "One more person" in first.err
-    assert command("audit", "retain", "approve", identity).code == 5
-    Client(plane.granted("bob", "admin")).post(f"/retentions/{identity}/approve")
-    assert "admin, bob" in command("audit", "retain", "list").out
+    assert command(*approve, *via["ann"], direct=True).code == 5
+    assert "Approved." in command(*approve, *via["bob"], direct=True).err
+    assert "ann, bob" in command("audit", "retain", "list").out
 
 
 @pytest.mark.parametrize(

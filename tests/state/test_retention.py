@@ -40,6 +40,16 @@ async def test_it_takes_two_different_people(retentions: Retentions, clock: Manu
     assert await retentions.get(made.id) == second
 
 
+async def test_who_approves_beside_others_has_seen_them(retentions: Retentions) -> None:
+    made = await retentions.propose(400, by="ann", reason="policy")
+    # Both looked when nobody had approved, and neither saw whether the other is somebody else.
+    await retentions.approve(made.id, by="ann", beside=())
+    with pytest.raises(ConflictError, match="Somebody else approved"):
+        await retentions.approve(made.id, by="bob", beside=())
+    assert (await retentions.get(made.id)).approved_by == ("ann",)
+    assert (await retentions.approve(made.id, by="bob", beside=("ann",))).approved
+
+
 @pytest.mark.parametrize(
     ("days", "reason", "says"),
     [(89, "policy", "90 days at least"), (-1, "policy", "90 days"), (400, " ", "Say why")],

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import msgspec
 
 from proxy.clock import rfc3339
+from proxy.control.audit.approving import check_approver
 from proxy.control.audit.search import moment
 from proxy.control.entry.fields import Text
 from proxy.control.entry.route import About, Act, Detail, Route
@@ -124,9 +125,12 @@ async def propose(act: Act) -> RetentionItem:
 
 
 async def approve(act: Act) -> RetentionItem:
-    """Approve as the caller."""
+    """Approve as the caller, who must be somebody else than the other approver."""
     act.require(Permission.MANAGE_RETENTION)
-    found = await act.services.store.retentions.approve(act.param("id"), by=act.user)
+    retentions = act.services.store.retentions
+    seen = await retentions.get(act.param("id"))
+    act.detail["madeBy"] = list(await check_approver(act, seen))
+    found = await retentions.approve(seen.id, by=act.user, beside=seen.approved_by)
     act.detail["approvedBy"] = list(found.approved_by)
     return _retention(found)
 
