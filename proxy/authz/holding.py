@@ -142,7 +142,7 @@ def check_places(
         if grant.scope.project == project and not is_over(grant, now)
         if (role := role_of(access, grant.role)) is not None
     }
-    for scope in (scope for place in added for scope in _scopes(place)):
+    for scope in (scope for place in added for scope in scopes_of(place)):
         require(access, caller, Permission.MANAGE_GRANTS, now, scope)
         for role in roles.values():
             _check_gift(access, caller, role, scope, now)
@@ -224,7 +224,7 @@ def places(access: Access, scope: Scope) -> tuple[Place, ...]:
     return ()
 
 
-def _scopes(place: Place) -> tuple[Scope, ...]:
+def scopes_of(place: Place) -> tuple[Scope, ...]:
     """A place of a project as scopes of grants."""
     if not place.namespaces:
         return (Scope(ScopeKind.CLUSTER, cluster=place.cluster),)

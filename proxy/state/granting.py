@@ -6,7 +6,7 @@ from proxy.audit.event import new_id
 from proxy.errors import ConflictError, InvalidInputError, not_found
 from proxy.state import custom_roles, granted, groups, projects, rows, tables, users
 from proxy.state.access import Grant, Scope, SubjectKind
-from proxy.state.change import Change
+from proxy.state.change import Change, check_expected
 from proxy.state.naming import BUILT_IN_ROLES, check_scope, check_text
 
 
@@ -52,10 +52,16 @@ async def add(
     return made
 
 
-async def revoke(change: Change, identity: str, *, by: str, reason: str) -> Grant:
-    """End a grant. Raises NotFoundError, ConflictError when it was revoked before."""
+async def revoke(
+    change: Change, identity: str, *, by: str, reason: str, expected: int | None = None
+) -> Grant:
+    """End a grant.
+
+    Raises NotFoundError, PreconditionError, ConflictError when it was revoked before.
+    """
     check_text("reason", reason)
     found = await granted.get(change.connection, identity)
+    check_expected(f"Grant {identity}", found.changed, expected)
     if found.revoked_at is not None:
         raise ConflictError(f"Grant {identity} was revoked already, by {found.revoked_by!r}.")
     (ended,) = await granted.end(change, tables.grants.c.id == identity, by=by, reason=reason)

@@ -190,10 +190,17 @@ class People:
                 by=by,
             )
 
-    async def revoke_grant(self, id: str, *, by: str, reason: str) -> Grant:  # noqa: A002
+    async def revoke_grant(
+        self,
+        id: str,  # noqa: A002
+        *,
+        by: str,
+        reason: str,
+        expected: int | None = None,
+    ) -> Grant:
         """End a grant: `proxy.state.granting.revoke`."""
         async with self._changing() as change:
-            return await granting.revoke(change, id, by=by, reason=reason)
+            return await granting.revoke(change, id, by=by, reason=reason, expected=expected)
 
     async def grant(self, id: str) -> Grant:  # noqa: A002
         """One grant, also when it has ended. Raises NotFoundError."""

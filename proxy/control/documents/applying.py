@@ -19,12 +19,13 @@ from proxy.control.documents.planning import Action, Plan, Planned, Prune
 from proxy.control.documents.pruning import Pruner, ending, identity, key_of, title
 from proxy.control.entry.fields import check_in_path, given
 from proxy.control.entry.route import Act
+from proxy.control.people.denials import check_denying, check_gaining, check_losing
 from proxy.control.people.escalation import check_group, check_role_change
 from proxy.control.people.grants import grant_item
 from proxy.control.people.groups import group_item, members_of
 from proxy.control.people.projects import check_clusters, gained, places_of, project_item, scope_of
 from proxy.control.people.roles import role_item, role_of_fields
-from proxy.control.people.users import check_registrable, user_item
+from proxy.control.people.users import check_membership, check_registrable, user_item
 from proxy.errors import InvalidInputError, not_found
 from proxy.state import custom_roles, granting, groups, projects, users
 from proxy.state.access import Role, UserKind
@@ -76,8 +77,11 @@ class Planner:
         ):
             return
         act.require(Permission.MANAGE_USERS)
-        for group in set(groups_ or ()) - set(() if known is None else known.groups):
-            check_group(act, group)
+        if known is None:
+            for group in groups_ or ():
+                check_group(act, group)
+        elif groups_ is not None:
+            check_membership(act, known, groups_)
 
         async def make(change: Change) -> msgspec.Struct:
             if known is None:
@@ -158,6 +162,9 @@ class Planner:
         check_clusters(act, places or ())
         if known is not None and added:
             act.check_places(name, added)
+            check_gaining(act, name)
+        if known is not None and places is not None:
+            check_losing(act, name, gained(places, known.places))
 
         async def make(change: Change) -> msgspec.Struct:
             if known is None:
@@ -187,6 +194,7 @@ class Planner:
         if role is None:
             raise not_found("role", spec.role)
         act.check_grantable(role, key[3])
+        check_denying(act, role, key[0], key[1])
         for grant in same:
             yield ending(act, grant, self._reason)
 

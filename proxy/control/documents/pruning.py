@@ -19,6 +19,7 @@ from proxy.control.documents.manifests import (
 from proxy.control.documents.planning import Action, Planned
 from proxy.control.entry.route import Act
 from proxy.control.entry.seeing import is_own
+from proxy.control.people.denials import check_ending
 from proxy.control.people.grants import grant_item
 from proxy.control.people.groups import group_item, members_of
 from proxy.control.people.projects import project_item
@@ -132,8 +133,10 @@ class Pruner:
 
 
 def ending(act: Act, grant: Grant, reason: str) -> Planned:
-    """Revoke a grant. Raises DeniedError where the caller does not manage grants."""
+    """Revoke a grant. Raises DeniedError where the caller does not manage grants, or would take away
+    what it denies and they do not hold."""
     act.require(Permission.MANAGE_GRANTS, grant.scope)
+    check_ending(act, grant)
 
     async def make(change: Change) -> None:
         await granting.revoke(change, grant.id, by=act.user, reason=reason)

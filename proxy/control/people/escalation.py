@@ -8,8 +8,9 @@ from proxy.authz.roles import BUILT_IN, role_of
 from proxy.authz.standing import is_over
 from proxy.control.entry.admitting import LOCAL_ADMIN
 from proxy.control.entry.route import Act
+from proxy.control.people.denials import check_lifting
 from proxy.errors import DeniedError
-from proxy.state.access import ORGANIZATION, Grant, Role, SubjectKind
+from proxy.state.access import ORGANIZATION, Grant, Role, Rule, SubjectKind
 
 
 def granted_to(act: Act, user: str) -> tuple[Grant, ...]:
@@ -40,13 +41,15 @@ def check_user(act: Act, user: str) -> None:
 
 
 def check_role_change(act: Act, before: Role, after: Role) -> None:
-    """Raise DeniedError when a role would give what the caller does not hold where it is granted."""
+    """Raise DeniedError when a role would give what the caller does not hold where it is granted:
+    by what it allows, or by what it denies no more."""
     if _gives_no_more(before, after):
         return
-    now = act.services.clock.now()
+    now, lifted = act.services.clock.now(), _lifted(before, after)
     for grant in act.access.grants:
         if grant.role == after.name and not is_over(grant, now):
             act.check_everything(after, grant.scope)
+            check_lifting(act, before, lifted, grant.scope)
 
 
 def _gives_no_more(before: Role, after: Role) -> bool:
@@ -54,9 +57,13 @@ def _gives_no_more(before: Role, after: Role) -> bool:
         after.permissions <= before.permissions
         and set(after.rules) <= set(before.rules)
         and set(after.kubernetes_groups) <= set(before.kubernetes_groups)
-        # What is not denied any more is given.
-        and set(before.denies) <= set(after.denies)
+        and not _lifted(before, after)
     )
+
+
+def _lifted(before: Role, after: Role) -> tuple[Rule, ...]:
+    """What is not denied any more, which is given."""
+    return tuple(rule for rule in before.denies if rule not in after.denies)
 
 
 def _granted(act: Act, subjects: set[tuple[SubjectKind, str]]) -> tuple[Grant, ...]:

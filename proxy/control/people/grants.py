@@ -19,6 +19,7 @@ from proxy.control.entry.fields import (
 )
 from proxy.control.entry.route import About, Act, Detail, Route, Versioned
 from proxy.control.entry.seeing import is_own, reaching
+from proxy.control.people.denials import check_denying, check_ending
 from proxy.errors import DeniedError, NotFoundError, not_found
 from proxy.state.access import Grant, Role, Scope, ScopeKind, SubjectKind
 from proxy.state.permission import Permission
@@ -131,7 +132,9 @@ async def add(act: Act) -> Versioned:
     """Grant a role; it counts from the next call on."""
     wanted, now = act.body_as(AddGrantRequest), act.services.clock.now()
     scope = scope_of(wanted.scope)
-    act.check_grantable(known_role(act, wanted.role), scope)
+    role = known_role(act, wanted.role)
+    act.check_grantable(role, scope)
+    check_denying(act, role, wanted.subject.kind, wanted.subject.name)
     made = await act.services.store.people.add_grant(
         subject_kind=wanted.subject.kind,
         subject=wanted.subject.name,
@@ -157,8 +160,12 @@ async def revoke(act: Act) -> Versioned:
             hint="Protect the data directory.",
         )
     act.require(Permission.MANAGE_GRANTS, grant.scope)
+    check_ending(act, grant)
     after = await act.services.store.people.revoke_grant(
-        grant.id, by=act.user, reason=act.body_as(RevokeGrantRequest).reason
+        grant.id,
+        by=act.user,
+        reason=act.body_as(RevokeGrantRequest).reason,
+        expected=act.unchanged(grant.changed),
     )
     await act.services.watcher.refresh()
     act.changed(grant_item(grant, now), grant_item(after, now))
@@ -261,6 +268,6 @@ ROUTES = (
     Route(
         "POST", "/grants/{id}/revoke", "revokeGrant", "End a grant.", revoke,
         action="grant.revoke", about=about_id, body=RevokeGrantRequest, response=GrantItem,
-        versioned=True,
+        versioned=True, conditional=True,
     ),
 )  # fmt: skip

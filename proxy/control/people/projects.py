@@ -18,6 +18,7 @@ from proxy.control.entry.fields import (
 )
 from proxy.control.entry.route import About, Act, Detail, Route, Versioned, about_name
 from proxy.control.entry.seeing import seen_clusters
+from proxy.control.people.denials import check_gaining, check_losing
 from proxy.errors import not_found
 from proxy.state.access import Place, Project, Scope, ScopeKind
 from proxy.state.permission import Permission
@@ -115,6 +116,8 @@ async def change(act: Act) -> Versioned:
             # Whoever has a role in the project has it there from then on.
             act.require(Permission.MANAGE_PROJECTS)
             act.check_places(known.name, added)
+            check_gaining(act, known.name)
+        check_losing(act, known.name, gained(places, known.places))
     before, after = await act.services.store.people.change_project(
         known.name,
         places=places,

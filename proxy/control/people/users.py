@@ -26,6 +26,7 @@ from proxy.control.entry.fields import (
 from proxy.control.entry.route import About, Act, Detail, Route, Versioned, about_name
 from proxy.control.entry.seeing import seen_subjects
 from proxy.control.people.credentials import CredentialItem, item_of
+from proxy.control.people.denials import check_leaving
 from proxy.control.people.escalation import check_group
 from proxy.control.people.grants import GrantItem, grant_item
 from proxy.errors import InvalidInputError, not_found
@@ -139,9 +140,8 @@ async def change(act: Act) -> Versioned:
     """Change groups or display name, disable or enable."""
     act.require(Permission.MANAGE_USERS)
     wanted, known = act.body_as(ChangeUserRequest), _known(act)
-    for group in () if isinstance(wanted.groups, UnsetType) else wanted.groups:
-        if group not in known.groups:
-            check_group(act, group)
+    if not isinstance(wanted.groups, UnsetType):
+        check_membership(act, known, wanted.groups)
     before, after = await act.services.store.people.change_user(
         known.name,
         groups=given(wanted.groups),
@@ -205,6 +205,14 @@ def check_registrable(name: str) -> None:
             f"{name!r} is the machine's own administrator, whom nobody registers.",
             hint="Register people under their own names.",
         )
+
+
+def check_membership(act: Act, known: User, groups: tuple[str, ...]) -> None:
+    """Raise DeniedError where being in these groups, and in no other, would give a user what the
+    caller does not hold: by a group that is joined, or one that denies and is left."""
+    for group in sorted(set(groups) - set(known.groups)):
+        check_group(act, group)
+    check_leaving(act, set(known.groups) - set(groups))
 
 
 def _known(act: Act) -> User:

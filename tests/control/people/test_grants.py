@@ -8,7 +8,7 @@ from proxy.cli.client import Client
 from proxy.errors import ConflictError, DeniedError, InvalidInputError, NotFoundError
 from proxy.state.access import ORGANIZATION, Scope
 from tests.control.organization import BANK, PROD, SAFE, SHOP, VAULT, WEB, found, granted
-from tests.control.plane import Plane
+from tests.control.plane import Plane, raw
 
 
 def test_a_grant_from_first_to_last(plane: Plane) -> None:
@@ -117,6 +117,21 @@ def test_what_is_no_grant(plane: Plane, given: dict[str, Any], error: type[Excep
     with pytest.raises(error):
         client.post("/grants", {**body, **given})
     assert client.get("/grants")["items"] == []
+
+
+def test_only_a_grant_that_was_seen_as_it_is_ends(plane: Plane) -> None:
+    found(plane)
+    client = plane.client()
+    path = f"/grants/{granted(client, 'seller', 'project-read-only', SHOP)}"
+    _, seen = client.versioned(path)
+    full = f"/api/v1{path}/revoke"
+    for given in ('"1"', "x", "W/" + seen):
+        status, _, problem = raw(plane, "POST", full, b"{}", If_Match=given)
+        assert (status, problem["type"]) == (412, "urn:kubewitness:precondition-failed")
+    assert client.get(path)["status"] == "active"
+    status, headers, _ = raw(plane, "POST", full, b"{}", If_Match=f'"0", {seen}')
+    assert (status, headers["ETag"]) == (200, client.versioned(path)[1])
+    assert client.get(path)["status"] == "revoked"
 
 
 def test_an_ended_grant_counts_no_more_at_the_next_request(plane: Plane) -> None:
