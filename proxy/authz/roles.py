@@ -90,14 +90,17 @@ _TABLE: Final = (
     ),
     _role(
         "auditor",
-        "Sees and exports the logs in scope, recordings too; reaches no cluster.",
+        "Sees and exports the logs in scope, recordings too, and who may do what there; reaches no cluster.",
         (ScopeKind.ORGANIZATION, ScopeKind.PROJECT),
         ClusterAccess.NONE,
         frozenset(
             {
                 Permission.LOOK_AT_SERVER,
                 Permission.LOOK_AT_CLUSTERS,
+                Permission.LOOK_AT_USERS,
                 Permission.LOOK_AT_PROJECTS,
+                Permission.LOOK_AT_GRANTS,
+                Permission.LOOK_AT_CREDENTIALS,
                 Permission.LOOK_AT_AUDIT,
                 Permission.EXPORT_AUDIT,
                 Permission.LOOK_AT_SYSTEM_LOG,

@@ -223,6 +223,8 @@ def api() -> str:
             parts.append(
                 f"Permission: {f'`{needed}`' if needed else 'none'}. {_recorded(method, path)}\n"
             )
+            if conditions := _conditions(operation):
+                parts.append(f"{conditions}\n")
             queries = [item for item in operation["parameters"] if item["in"] == "query"]
             route = by_operation[operation["operationId"]]
             if queries:
@@ -243,8 +245,11 @@ the whole of it as an OpenAPI 3.1 document, with every schema. Errors are proble
 act is on record before it has an effect, a change with what was before and after.
 
 A route needs its permission somewhere; what it shows and changes lies where the caller holds it. What does not, is answered like what
-does not exist. Lists come in pages: `limit`, and `cursor` with the `next` of the page before. A thing that can change has an `ETag`;
-with `If-Match` a change is refused (412) when somebody else made one in between.
+does not exist. Lists come in pages: `limit`, and `cursor` with the `next` of the page before.
+
+What can be changed in more than one way has a version: the answer about it has an `ETag`, and with `If-Match` a change is refused (412)
+when somebody else made one in between. Each route below says whether it does. Credentials, API tokens, retentions and legal holds have
+none: each only ever ends, or is agreed to, once by each person, and a second time is refused (409) or changes nothing.
 """
 
 
@@ -276,6 +281,14 @@ _EVERYWHERE = {
     "verb": "As kube-apiserver names it: `get`, `list`, `deletecollection`.",
 }
 """What a word means wherever the field itself does not say."""
+
+
+def _conditions(operation: dict[str, Any]) -> str:
+    """What a route says and heeds of versions."""
+    shown = any("ETag" in answer.get("headers", {}) for answer in operation["responses"].values())
+    heeded = any(item["name"] == "If-Match" for item in operation["parameters"])
+    said = (("Its answer has an `ETag`.", shown), ("It heeds `If-Match`.", heeded))
+    return " ".join(text for text, so in said if so)
 
 
 def _recorded(method: str, path: str) -> str:

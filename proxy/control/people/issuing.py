@@ -1,28 +1,34 @@
 """Who may be issued what, and who may see and revoke it.
 
 A credential is worth all that its user was granted, now and later. So only credential.manage of the
-organization makes one for somebody who is not registered, or for the control plane; in a narrower
-scope it makes kubeconfigs, for clusters of the scope, of people who are granted something there
-and nothing elsewhere.
+organization makes one for the control plane; in a narrower scope it makes kubeconfigs, for clusters
+of the scope, of people who are granted something there and nothing elsewhere. What a kubeconfig of
+somebody who is not registered is worth, the clusters decide, by the name and the groups in it: that
+may be anything, so it takes everything in all of them to make one.
 """
 
 from collections.abc import Callable
 from typing import Final
 
+from msgspec import structs
+
 from proxy.authz.applying import at_cluster
+from proxy.authz.roles import BUILT_IN, KUBERNETES
 from proxy.authz.standing import caller_of, governed
 from proxy.clock import Clock
 from proxy.control.entry.route import Act
 from proxy.control.entry.seeing import all_of_it, governs, seen_clusters
 from proxy.control.people.escalation import check_group, check_user
 from proxy.errors import ConflictError, DeniedError, InvalidInputError
-from proxy.state.access import User
+from proxy.state.access import ORGANIZATION, User
 from proxy.state.permission import Permission
 from proxy.state.snapshot import Credential, Snapshot, Usage
 
 ALL: Final = "*"
 """In a credential: all clusters, now and later."""
 _MANAGE: Final = Permission.MANAGE_CREDENTIALS
+_ALL_CLUSTERS: Final = structs.replace(BUILT_IN["admin"], permissions=KUBERNETES)
+"""What the role admin gives in clusters, without what it gives here."""
 Names = tuple[str, ...]
 
 
@@ -37,6 +43,8 @@ def check_issue(
     check_user(act, name)
     user = act.access.users.get(name)
     if user is None:
+        if usage is not Usage.ADMIN:
+            _check_unregistered(act, name)
         for group in groups:
             # Nobody may pass for a member of a group by the words of a certificate.
             check_group(act, group)
@@ -92,6 +100,18 @@ def _check_reach(act: Act, name: str, usage: Usage) -> None:
             hint="In a narrower scope it is for kubeconfigs of registered people whose grants all "
             "lie in that scope.",
         )
+
+
+def _check_unregistered(act: Act, name: str) -> None:
+    try:
+        act.check_everything(_ALL_CLUSTERS, ORGANIZATION)
+    except DeniedError as error:
+        raise DeniedError(
+            f"{act.user!r} may not issue a kubeconfig for {name!r}, who is not registered: what it "
+            "may do the clusters decide by its name and groups, and nobody gives more than they hold.",
+            hint=f"`kubewitness user add {name}` and grants say what they may do; or ask somebody "
+            f"with the role {_ALL_CLUSTERS.name}.",
+        ) from error
 
 
 def _registered(user: User, groups: Names) -> Names:

@@ -160,6 +160,35 @@ def test_whoever_looks_at_one_cluster_sees_what_happened_there(plane: Plane) -> 
     assert "prod" not in str(found)
 
 
+def test_an_auditor_investigates_wherever_they_look(plane: Plane) -> None:
+    serial = busy(plane)
+    ada = Client(plane.granted("ada", "auditor"))
+    found = ada.get("/users/alice/investigation")
+    assert (found["calls"], [item["serial"] for item in found["credentials"]]) == (4, [serial])
+    assert [item["role"] for item in found["grants"]] == ["cluster-admin"]
+    assert ada.get("/users/nobody/investigation")["status"] == "unregistered"
+    # To look is all: what the page says to do is somebody else's.
+    for path, body in (("/credentials/revoke", {"user": "alice"}), ("/users", {"name": "eve"})):
+        with pytest.raises(DeniedError):
+            ada.post(path, body)
+
+
+def test_an_auditor_of_a_project_investigates_its_people_there(plane: Plane) -> None:
+    serial = busy(plane)
+    plane.run(plane.services.store.add_cluster("stage", server="https://s", kubeconfig=b""))
+    client = plane.client()
+    client.post("/projects", {"name": "shop", "places": [{"cluster": "prod", "namespaces": []}]})
+    client.post("/projects", {"name": "bank", "places": [{"cluster": "stage", "namespaces": []}]})
+    ada = Client(plane.granted("ada", "auditor", Scope(ScopeKind.PROJECT, project="shop")))
+    found = ada.get("/users/alice/investigation")
+    assert (found["calls"], {item["cluster"] for item in found["objects"]}) == (3, {"prod"})
+    assert [item["serial"] for item in found["credentials"]] == [serial]
+    bob = Client(plane.granted("bob", "auditor", Scope(ScopeKind.PROJECT, project="bank")))
+    for name in ("alice", "nobody"):
+        with pytest.raises(NotFoundError, match=f"There is no user '{name}'"):
+            bob.get(f"/users/{name}/investigation")
+
+
 def test_who_may_not_look_does_not_learn_who_there_is(plane: Plane) -> None:
     busy(plane)
     with pytest.raises(DeniedError):

@@ -1,13 +1,15 @@
 """Who is issued what: the registry's groups, where grants reach, and nobody beyond one's scope."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from proxy.authz.roles import KUBERNETES
 from proxy.cli.client import Client
 from proxy.errors import ConflictError, DeniedError, InvalidInputError, NotFoundError
 from proxy.pki.keys import csr, new_key
-from proxy.state.access import ORGANIZATION
+from proxy.state.access import ORGANIZATION, Scope, ScopeKind
 from proxy.state.snapshot import Usage
 from tests.control.organization import BANK, SHOP, found, granted
 from tests.control.plane import Plane
@@ -83,11 +85,50 @@ def test_nobody_issues_what_is_worth_more_than_they_hold(plane: Plane) -> None:
         ("stranger", {"groups": ["bosses"], "clusters": ["prod"]}),
         ("stranger", {"groups": ["bosses"], "usage": "admin"}),
     ):
-        with pytest.raises(DeniedError, match="may not give away"):
+        with pytest.raises(DeniedError, match=r"may not give away|not registered"):
             issue(desk, user, **given)
-    assert issue(desk, "stranger", clusters=["prod"])["reachable"] == ["prod"]
     # What is one's own gives nothing away.
     assert issue(desk, "desk", usage="admin")["usage"] == "admin"
+
+
+def test_a_name_that_nobody_registered_is_worth_whatever_a_cluster_says(plane: Plane) -> None:
+    found(plane)
+    client = plane.client()
+    issuing = ["credential.manage", "user.manage"]
+    client.post("/roles", {"name": "desk", "scopes": ["organization"], "permissions": issuing})
+    reads = {"rules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]}
+    more = [*issuing, *(item.value for item in KUBERNETES)]
+    client.post("/roles", {"name": "much", "scopes": ["organization"], "permissions": more} | reads)
+    denies = {"denies": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["secrets"]}]}
+    client.post("/roles", {"name": "no-secrets", "scopes": ["cluster"]} | denies)
+    vault = plane.granted("denied", "admin")
+    granted(client, "denied", "no-secrets", Scope(ScopeKind.CLUSTER, cluster="vault"))
+    for issuer in (plane.granted("desk", "desk"), plane.granted("much", "much"), vault):
+        for given in ({}, {"groups": ["dev"]}, {"groups": ["tellers"]}, {"usage": "renew"}):
+            with pytest.raises(DeniedError, match="'mallory', who is not registered"):
+                issue(Client(issuer), "mallory", **({"clusters": ["*"]} | given))
+    chief = Client(plane.granted("chief", "admin"))
+    assert issue(chief, "mallory", groups=["dev"], clusters=["*"])["groups"] == ["dev"]
+    # With the organization's word on what they may do, there is nothing to give away.
+    desk = Client(plane.credential("desk", Usage.ADMIN))
+    desk.post("/users", {"name": "new"})
+    assert issue(desk, "new", clusters=["prod"])["reachable"] == []
+
+
+def test_a_token_issues_for_the_unregistered_what_it_is_for(plane: Plane) -> None:
+    found(plane)
+    client = plane.client()
+    plane.granted("chief", "admin")
+    every = [item.value for item in KUBERNETES]
+    for permissions, ok in (([], False), (every, True)):
+        body = {"user": "chief", "permissions": ["credential.manage", *permissions]}
+        token = client.post("/tokens", body | {"expiresAt": "1d"})["token"]
+        by_token = Client(replace(plane.admin(), certificate="", key="", token=token))
+        if ok:
+            assert issue(by_token, "mallory", clusters=["prod"])["user"] == "mallory"
+        else:
+            with pytest.raises(DeniedError, match="not registered"):
+                issue(by_token, "mallory", clusters=["prod"])
 
 
 def test_who_sees_and_revokes_what(plane: Plane) -> None:
