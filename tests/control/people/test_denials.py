@@ -23,7 +23,7 @@ DENIED = "may not deny anything to"
 def client(plane: Plane) -> Client:
     found(plane)
     client = plane.client()
-    client.post("/roles", {"name": "no-secrets"} | NO_SECRETS)
+    client.post("/roles", {"name": "no-secrets", **NO_SECRETS})
     client.post("/groups", {"name": "contractors"})
     return client
 
@@ -123,7 +123,7 @@ def test_nor_by_another_meaning_of_the_role(plane: Plane, client: Client) -> Non
     more = chief.change("PUT", "/roles/no-secrets", NO_SECRETS | {"denies": [*DENIES, *less]})
     assert len(more["denies"]) == 2
     clerk_role = {"scopes": ["organization"], "permissions": ["role.manage"]}
-    client.post("/roles", {"name": "clerk"} | clerk_role)
+    client.post("/roles", {"name": "clerk", **clerk_role})
     clerk = Client(plane.granted("clerk", "clerk"))
     with pytest.raises(DeniedError, match=TAKEN):
         clerk.change("PUT", "/roles/no-secrets", NO_SECRETS | {"denies": less})
@@ -206,7 +206,7 @@ def test_nobody_shuts_out_those_above_them(plane: Plane, client: Client) -> None
 
 def test_a_project_that_grows_denies_nothing_to_those_above(plane: Plane, client: Client) -> None:
     both = {"scopes": ["organization"], "permissions": ["project.manage", "cluster.look", "project.look"]}  # fmt: skip
-    client.post("/roles", {"name": "mapper"} | both)
+    client.post("/roles", {"name": "mapper", **both})
     mapper = Client(plane.granted("mapper", "mapper"))
     granted(client, "mapper", "project-admin", SHOP)
     granted(client, "mapper", "project-admin", BANK)

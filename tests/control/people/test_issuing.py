@@ -95,12 +95,15 @@ def test_a_name_that_nobody_registered_is_worth_whatever_a_cluster_says(plane: P
     found(plane)
     client = plane.client()
     issuing = ["credential.manage", "user.manage"]
-    client.post("/roles", {"name": "desk", "scopes": ["organization"], "permissions": issuing})
-    reads = {"rules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]}
-    more = [*issuing, *(item.value for item in KUBERNETES)]
-    client.post("/roles", {"name": "much", "scopes": ["organization"], "permissions": more} | reads)
-    denies = {"denies": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["secrets"]}]}
-    client.post("/roles", {"name": "no-secrets", "scopes": ["cluster"]} | denies)
+    much = [*issuing, *(item.value for item in KUBERNETES)]
+    everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
+    secrets = everything | {"resources": ["secrets"]}
+    for role in (
+        {"name": "desk", "scopes": ["organization"], "permissions": issuing},
+        {"name": "much", "scopes": ["organization"], "permissions": much, "rules": [everything]},
+        {"name": "no-secrets", "scopes": ["cluster"], "denies": [secrets]},
+    ):
+        client.post("/roles", role)
     vault = plane.granted("denied", "admin")
     granted(client, "denied", "no-secrets", Scope(ScopeKind.CLUSTER, cluster="vault"))
     for issuer in (plane.granted("desk", "desk"), plane.granted("much", "much"), vault):
