@@ -42,6 +42,7 @@ REFUSALS: Final = (
     "unknown-credential",
     "unreadable-request",
     "upstream",
+    "uri-too-long",
     "wrong-usage",
 )
 """Reasons of `refusals`. They are there from the start: the increase of a counter that appears with
@@ -56,6 +57,7 @@ FLAGS: Final = (
     "two-networks",
 )
 """Flags of `suspicious`, there from the start likewise."""
+LISTENERS: Final = ("control", "data")
 _BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
 
 
@@ -116,6 +118,14 @@ class Metrics:
         )
         for reason in REFUSALS:
             self.refusals.labels(reason)
+        self.refusals_summed = Counter(
+            "kubewitness_refusals_summed",
+            "Refusals without a credential that are on record in a sum, not one by one, by listener.",
+            ["listener"],
+            registry=registry,
+        )
+        for listener in LISTENERS:
+            self.refusals_summed.labels(listener)
         self.suspicious = Counter(
             "kubewitness_suspicious",
             "Uses of credentials that are out of the ordinary, by flag.",

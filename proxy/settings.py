@@ -125,6 +125,17 @@ class Limits(Group):
     header_bytes: int = Field(
         default=MIB, ge=8 * KIB, description="Largest request head, as kube-apiserver allows."
     )
+    uri_bytes: int = Field(
+        default=256 * KIB,
+        ge=4 * KIB,
+        description="Longest path with its query; each event of the call holds all of it.",
+    )
+    recorded_refusals: int = Field(
+        default=60,
+        ge=1,
+        description="Refusals in a minute of one address without a credential that are recorded one by "
+        "one; the others as a sum.",
+    )
     header_timeout: float = Field(
         default=32.0, gt=0, description="Seconds for a request head to arrive once begun."
     )

@@ -10,6 +10,7 @@ kept whole in `raw` (base64 by field name), so nothing is lost and nothing break
 """
 
 import base64
+import hashlib
 import os
 from enum import StrEnum
 from typing import Any, Final
@@ -217,6 +218,18 @@ def text(value: bytes, field: str, raw: dict[str, str]) -> str:
     except UnicodeDecodeError:
         raw[field] = base64.b64encode(value).decode()
         return value.decode("utf-8", "backslashreplace")
+
+
+def shortened(value: str, most: int) -> str:
+    """A text as a record keeps it that has no room for more than `most` characters.
+
+    Of a longer one: its beginning, its length, and the SHA-256 of all of it in UTF-8.
+    """
+    if len(value) <= most:
+        return value
+    whole = value.encode("utf-8", "surrogateescape")
+    digest = hashlib.sha256(whole).hexdigest()
+    return f"{value[:most]}… ({len(value)} characters, SHA-256 {digest})"
 
 
 def describe(call: Call) -> bytes:

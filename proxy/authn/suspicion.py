@@ -79,7 +79,11 @@ class Suspicion:
 
     def denied(self, serial: str) -> str:
         """A call with a credential is being refused; the flag of a burst when that completes one."""
-        return self._counted([Flag.DENIAL_BURST] if self._denials_burst(serial) else [])
+        burst = self._denials_burst(serial)
+        if serial in self._due:
+            self._due.discard(serial)
+            burst = True
+        return self._counted([Flag.DENIAL_BURST] if burst else [])
 
     def denied_before(self, serial: str) -> None:
         """A call was refused whose record says what it says: a burst is told with the next one."""

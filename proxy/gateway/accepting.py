@@ -14,6 +14,7 @@ import structlog
 
 from proxy.audit.event import ConnectionEvent, body, new_id
 from proxy.audit.port import Journal, JournalUnavailableError
+from proxy.audit.strangers import Strangers
 from proxy.clock import Clock, rfc3339
 from proxy.metrics import Metrics
 from proxy.tasks import cancel, spawn
@@ -29,16 +30,29 @@ Failed = Callable[[str, str, str], None]
 class FailedConnections:
     """Puts connections on record that never carried a request."""
 
-    def __init__(self, listener: str, journal: Journal, metrics: Metrics, clock: Clock) -> None:
-        """`listener` is `data` or `control`."""
+    def __init__(
+        self,
+        listener: str,
+        journal: Journal,
+        metrics: Metrics,
+        clock: Clock,
+        strangers: Strangers,
+    ) -> None:
+        """`listener` is `data` or `control`; `strangers` the budget of its refusals."""
         self._listener = listener
         self._journal = journal
         self._metrics = metrics
         self._clock = clock
+        self._strangers = strangers
 
     def record(self, source: str, reason: str, message: str) -> None:
-        """Queue a connection event; nobody waits for it, since nobody was let in."""
+        """Queue a connection event; nobody waits for it, since nobody was let in.
+
+        Of a source with too many there is only a sum.
+        """
         self._metrics.refusals.labels(reason).inc()
+        if not self._strangers.admits(source, reason):
+            return
         now = self._clock.now()
         event = ConnectionEvent(
             new_id(now), rfc3339(now), (source,), self._listener, reason, message

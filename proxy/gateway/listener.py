@@ -11,6 +11,7 @@ from typing import Final
 from proxy.audit.event import CloseReason
 from proxy.audit.gate import Gate
 from proxy.audit.port import Journal
+from proxy.audit.strangers import Strangers
 from proxy.authn.suspicion import Suspicion
 from proxy.authz.access_review import ClusterAccessReviewer
 from proxy.clock import Clock
@@ -61,6 +62,9 @@ class DataPlane:
         self._snapshot = snapshot
         self._context = server_context
         self._trusted = [ipaddress.ip_network(network) for network in settings.trusted_proxies]
+        self._strangers = Strangers(
+            "data", journal, clock, metrics, per_minute=settings.limits.recorded_refusals
+        )
         self._pool = Pool(settings.upstream, clock)
         self._observer = Observer(metrics, lambda name: name in snapshot().clusters)
         self._pipeline = Pipeline(
@@ -76,11 +80,12 @@ class DataPlane:
                 gate, journal, settings.journal.break_glass_group, clock=clock, metrics=metrics
             ),
             suspecting=Suspecting(suspicion),
+            strangers=self._strangers,
             domain=settings.domain,
         )
         self._connections: set[ClientConnection] = set()
         self._emptied = asyncio.Event()
-        self._failed = FailedConnections("data", journal, metrics, clock).record
+        self._failed = FailedConnections("data", journal, metrics, clock, self._strangers).record
         self._accepting = Accepting(
             self._greet,
             seconds=settings.tls.handshake_timeout,
@@ -147,6 +152,7 @@ class DataPlane:
             connection.cut(CloseReason.DRAINED)
         await self._empty(CUT_TIMEOUT)
         await cancel(*self._tasks)
+        self._strangers.close()
         self._observer.flush()
         await self._pool.settled(1.0)
         self._pool.close()

@@ -22,8 +22,9 @@ from collections.abc import Callable
 
 import structlog
 
-from proxy.audit.event import CloseReason, ResponseStatus
+from proxy.audit.event import CloseReason, ResponseStatus, shortened
 from proxy.audit.port import Journal, JournalUnavailableError
+from proxy.audit.strangers import Strangers
 from proxy.authz.access_review import AccessReviewer
 from proxy.clock import Clock
 from proxy.gateway import asking, forwarding, receiving, tunnel
@@ -63,6 +64,7 @@ class Pipeline:
         observer: Observer,
         admission: Admission,
         suspecting: Suspecting,
+        strangers: Strangers,
         domain: str = "",
     ) -> None:
         self._journal = journal
@@ -73,6 +75,7 @@ class Pipeline:
         self._observer = observer
         self._admission = admission
         self._suspecting = suspecting
+        self._strangers = strangers
         self._domain = domain
 
     async def serve(self, connection: ClientConnection, request: Request) -> None:
@@ -164,20 +167,33 @@ class Pipeline:
         await self._answer(received, 201, headers, body)
 
     async def _refuse(self, received: Received, refusal: Refused) -> None:
-        """Answer it ourselves, once the refusal is on record."""
+        """Answer it ourselves, once the refusal is on record.
+
+        Of a client without a credential only so many are, one by one; of the others the sum.
+        """
+        record, code = received.record, refusal.code
         self._observer.refused(refusal.category)
-        self._suspecting.refused(received.record, refusal.code)
         headers, body = error_response(
-            received.record.info, refusal.code, refusal.message, retry_after=refusal.retry_after
+            record.info, code, refusal.message, retry_after=refusal.retry_after
         )
-        status = ResponseStatus(refusal.code, "Failure", reason_for(refusal.code), refusal.message)
-        received.record.bytes_out = len(body)
+        record.bytes_out = len(body)
+        message = refusal.message
+        if not receiving.recognise(received, self._snapshot(), self._clock.now()):
+            message = shortened(message, receiving.STRANGE)
+            if not self._strangers.admits(received.connection.source, refusal.category):
+                self._suspecting.unrecorded(record, code)
+                record.count_only(code)
+                await self._answer(received, code, headers, body)
+                return
+        self._suspecting.refused(record, code)
         try:
-            await received.record.end(status, CloseReason.REFUSED)
+            await record.end(
+                ResponseStatus(code, "Failure", reason_for(code), message), CloseReason.REFUSED
+            )
         except JournalUnavailableError as error:
             await self._unrecorded(received, error)
             return
-        await self._answer(received, refusal.code, headers, body)
+        await self._answer(received, code, headers, body)
 
     async def _upstream_failed(self, received: Received, error: UpstreamError) -> None:
         """The cluster could not be asked, or broke off before its answer began."""
@@ -231,7 +247,8 @@ class Pipeline:
             connection.reusable = False
         if request.body is not None and not request.body.complete:
             connection.reusable = False
-        headers.append((b"Audit-ID", received.record.call.audit_id.encode()))
+        if not received.record.summed:
+            headers.append((b"Audit-ID", received.record.call.audit_id.encode()))
         headers.append((b"Content-Length", b"%d" % len(body)))
         if not connection.reusable or connection.draining or not request.keep_alive:
             headers.append((b"Connection", b"close"))

@@ -7,7 +7,7 @@ with the answer that the client gets and the record keeps.
 import functools
 from typing import Final
 
-from proxy.audit.event import CLAIMED_USER, Call, ObjectRef, User, new_id, text
+from proxy.audit.event import CLAIMED_USER, Call, ObjectRef, User, new_id, shortened, text
 from proxy.audit.port import Journal
 from proxy.authn.authenticate import Unauthenticated, authenticate
 from proxy.clock import Clock, rfc3339
@@ -25,6 +25,8 @@ MAX_NAME: Final = 253
 UPGRADES: Final = frozenset({b"spdy/3.1", b"websocket"})
 """Protocols that Kubernetes speaks after an upgrade (wire reference §4.3 to §4.5)."""
 NOBODY: Final = User("")
+STRANGE: Final = 256
+"""Characters of each text of a client without a credential that a record keeps."""
 
 _FIELDS: Final = {
     b"user-agent": "userAgent",
@@ -34,6 +36,17 @@ _FIELDS: Final = {
     b"host": "host",
 }
 """Headers a record keeps, lower-cased, with the name of their field."""
+
+_STRANGE: Final = (
+    "request_uri",
+    "user_agent",
+    "kubectl_command",
+    "kubectl_session",
+    "client_audit_id",
+    "field_selector",
+    "label_selector",
+)
+"""Fields of a call that a client writes as it likes."""
 
 
 class Refused(Exception):  # noqa: N818  # an outcome, not a fault of the program
@@ -100,6 +113,14 @@ def route(received: Received, domain: str) -> Routed:
     upgrade.
     """
     request = received.request
+    longest = received.connection.limits.uri_bytes
+    if len(request.target) > longest:
+        raise Refused(
+            414,
+            "uri-too-long",
+            f"the path with its query has {len(request.target)} bytes, and at most {longest} are "
+            "served: each record of the call would hold them (setting limits.uri_bytes)",
+        )
     if request.version != "1.1":
         received.connection.reusable = False
         raise Refused(
@@ -201,6 +222,39 @@ def describe_call(routed: Routed) -> Described:
         call.field_selector = info.field_selector
         call.label_selector = info.label_selector
     return Described(routed, info, described.call_class, upgrade)
+
+
+def recognise(received: Received, snapshot: Snapshot, now: float) -> bool:
+    """Whether a call that was refused is of somebody we know; their name is on its record then.
+
+    What a client without a credential that stands says is shortened there: anybody may be one.
+    """
+    call, connection = received.record.call, received.connection
+    if call.user is not NOBODY:
+        return True
+    try:
+        who = authenticate(connection.identity, snapshot, now, Usage.KUBECTL)
+    except Unauthenticated:
+        _shorten(call)
+        return False
+    call.user = User(who.user, groups=who.groups)
+    call.credential = who.serial
+    if len(received.request.target) > connection.limits.uri_bytes:
+        call.request_uri = shortened(call.request_uri, STRANGE)
+        call.raw.pop("requestURI", None)
+    return True
+
+
+def _shorten(call: Call) -> None:
+    """Leave of each text of the client so much as a record has room for."""
+    for field in _STRANGE:
+        setattr(call, field, shortened(getattr(call, field), STRANGE))
+    about = call.object_ref
+    if about is not None:
+        call.object_ref = ObjectRef(
+            *(shortened(getattr(about, field), STRANGE) for field in about.__struct_fields__)
+        )
+    call.raw = {field: value for field, value in call.raw.items() if len(value) <= STRANGE}
 
 
 def identify(described: Described, snapshot: Snapshot, now: float) -> Identified:

@@ -49,6 +49,7 @@ class CallRecord:
         "info",
         "released",
         "status",
+        "summed",
         "upstream_micros",
     )
 
@@ -73,6 +74,8 @@ class CallRecord:
         """Whether any byte of the call went to the cluster."""
         self.released = False
         """Whether any byte of the cluster's answer went to the client."""
+        self.summed = False
+        """Whether the call has no record of its own: it was refused, and is in a sum of such."""
         self.info: RequestInfo | None = None
         """What the call is, once described; it decides the form of answers of our own."""
 
@@ -115,6 +118,11 @@ class CallRecord:
         if intent is not None:
             # Queued before the outcome, so it is settled by now; a lost intent fails the call too.
             await intent
+
+    def count_only(self, status: int) -> None:
+        """The call was refused and is in a sum of such (`proxy.audit.strangers`): nothing else is written."""
+        self.status, self.close_reason = status, CloseReason.REFUSED
+        self.summed = self.ended = True
 
     def abandon(self, status: ResponseStatus, reason: CloseReason) -> None:
         """Write the terminal event of a call that nobody waits for any more, if none was written.

@@ -44,6 +44,11 @@ class Suspecting:
             notes = record.call.annotations
             notes[SUSPICIOUS] = f"{notes[SUSPICIOUS]},{flags}" if SUSPICIOUS in notes else flags
 
+    def unrecorded(self, record: CallRecord, code: int) -> None:
+        """One that has no record of its own: a burst is told with the next one that has."""
+        if code in _DENIED:
+            self._suspicion.denied_before(record.call.credential)
+
     def ended(self, record: CallRecord) -> None:
         """A call that ended; the cluster may have refused it."""
         if record.forwarded and record.status in _DENIED:

@@ -24,6 +24,7 @@ from proxy.audit.index.indexer import Indexer
 from proxy.audit.index.listeners import Looks
 from proxy.audit.index.sqlite import SqliteIndex
 from proxy.audit.index.store import Index
+from proxy.audit.strangers import Strangers
 from proxy.clock import Clock, SystemClock
 from proxy.control.app import build
 from proxy.control.entry.services import Services
@@ -234,11 +235,15 @@ class Server:
         return Looking(index, indexer, indexer)
 
     async def _control(self, core: Core, looking: Looking) -> None:
+        recorder, clock, metrics = core.recorder, self._clock, self._metrics
+        most = self._settings.limits.recorded_refusals
+        strangers = Strangers("control", recorder, clock, metrics, per_minute=most)
+        self._stack.callback(strangers.close)
         services = Services(
             settings=self._settings,
-            clock=self._clock,
-            metrics=self._metrics,
-            journal=core.recorder,
+            clock=clock,
+            metrics=metrics,
+            journal=recorder,
             store=core.store,
             watcher=core.watcher,
             authorities=core.identity.authorities,
@@ -246,9 +251,10 @@ class Server:
             index=looking.index,
             indexer=looking.looks,
             suspicion=core.suspicion,
+            strangers=strangers,
             advertised=self._advertised,
         )
-        failures = FailedConnections("control", core.recorder, self._metrics, self._clock)
+        failures = FailedConnections("control", recorder, metrics, clock, strangers)
         listener = WebListener(
             build(services),
             self._control_socket,

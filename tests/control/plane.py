@@ -29,6 +29,7 @@ from proxy.audit.index.sqlite import SqliteIndex
 from proxy.audit.index.store import Page
 from proxy.audit.journal.writer import JournalWriter
 from proxy.audit.port import JournalUnavailableError
+from proxy.audit.strangers import Strangers
 from proxy.authn.suspicion import Suspicion
 from proxy.cli.client import Client, Server, tls_context
 from proxy.cli.connection import of_data_dir
@@ -45,7 +46,7 @@ from proxy.pki.server import server_certificate
 from proxy.reaching import Upstream
 from proxy.runtime.admin import ensure_admin
 from proxy.runtime.web import WebListener, bind
-from proxy.settings import Settings
+from proxy.settings import Limits, Settings
 from proxy.state.access import ORGANIZATION, Scope, SubjectKind, UserKind
 from proxy.state.database import sqlite_url
 from proxy.state.repository import StateStore
@@ -118,6 +119,7 @@ class WatchedJournal:
 
     def post(self, body: bytes) -> None:
         self.inner.post(body)
+        self.durable.append(json.loads(b"{%b}" % body))
 
     @property
     def failure(self) -> str:
@@ -145,10 +147,16 @@ class Plane:
     """The control plane and what is behind it; `run` works inside its event loop."""
 
     def __init__(
-        self, path: Path, *, upstream: Upstream | None = None, examining: bool = False
+        self,
+        path: Path,
+        limits: Limits | None = None,
+        *,
+        upstream: Upstream | None = None,
+        examining: bool = False,
     ) -> None:
         """With `examining` clusters are reached as `serve` reaches them, not scripted."""
         self.data = DataDir(path)
+        self.limits = limits or Limits()
         self.upstream = upstream or Upstream()
         self.examining = examining
         self.clusters = ScriptedClusters()
@@ -179,7 +187,7 @@ class Plane:
         self.run(self._stack.aclose())
 
     async def _start(self) -> None:
-        settings = Settings(data_dir=self.data.path, upstream=self.upstream)
+        settings = Settings(data_dir=self.data.path, limits=self.limits, upstream=self.upstream)
         data, clock = self.data, self.clock
         data.create()
         data.settings.touch()
@@ -199,11 +207,16 @@ class Plane:
         self._stack.push_async_callback(cancel, running)
         watcher = SnapshotWatcher(store, clock=clock)
         metrics = Metrics()
+        strangers = Strangers(
+            "control", self.journal, clock, metrics, per_minute=settings.limits.recorded_refusals
+        )
+        self._stack.callback(strangers.close)
         self.services = Services(
             settings=settings,
             clock=clock,
             metrics=metrics,
             suspicion=Suspicion(settings.suspicious, clock=clock, metrics=metrics),
+            strangers=strangers,
             journal=self.journal,
             store=store,
             watcher=watcher,

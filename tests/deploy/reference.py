@@ -38,6 +38,7 @@ OWN_ACTIONS = {
     "journal.heal": "A segment was given up after a disk error, and the record went on in a new one.",
     "journal.open": "A new epoch began: by which version, and whether the former one ended in good order.",
     "journal.recover": "What a start found in a journal that a process left without closing it, and closed.",
+    "refusals.sum": "Refusals without a credential that were too many to be recorded one by one: at which listener, how many, the first and the last, for which `reasons`, from which `sources`.",
     "settings.change": "A start runs with other settings than the one before: what each was and is; the first records all of them. Of what is secret only that it changed.",
     "state.move": "`kubewitness db move` took the embedded state to PostgreSQL.",
     "journal.space": "Free space fell below a mark, or is above it again.",

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from proxy.audit.strangers import Strangers
 from proxy.clock import SystemClock
 from proxy.gateway.accepting import Accepting, Arrival, FailedConnections
 from proxy.metrics import Metrics
@@ -109,7 +110,10 @@ async def test_who_is_greeted_when_it_stops_is_let_go() -> None:
 async def test_a_failed_connection_is_counted_even_when_it_cannot_be_recorded(failure: str) -> None:
     journal, metrics = MemoryJournal(), Metrics()
     journal.failure = failure
-    FailedConnections("control", journal, metrics, SystemClock()).record("::1", "tls-timeout", "!")
+    clock = SystemClock()
+    strangers = Strangers("control", journal, clock, metrics, per_minute=9)
+    failed = FailedConnections("control", journal, metrics, clock, strangers)
+    failed.record("::1", "tls-timeout", "!")
     await asyncio.sleep(0.01)
     assert [
         (line["listener"], line["sourceIPs"], line["reason"], line["message"])

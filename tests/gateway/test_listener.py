@@ -138,7 +138,8 @@ async def test_lesson_29_silent_sockets_do_not_keep_others_out(world: World) -> 
     assert time.monotonic() - begun < 1
     for sock in silent:
         sock.close()
-    await world.until(lambda: len(world.connection_events()) == 300)
+    await world.until(lambda: world.refusals("tls-handshake") == 300)
+    await world.until(lambda: len(world.connection_events()) == 60)
 
 
 @pytest.mark.parametrize(

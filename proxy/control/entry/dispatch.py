@@ -15,18 +15,18 @@ and if that happens at 4, nothing was done.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import structlog
 from aiohttp import web
 
-from proxy.audit.event import SystemEvent, body, new_id
+from proxy.audit.event import SystemEvent, body, new_id, shortened
 from proxy.clock import rfc3339
 from proxy.control.entry import permissions
 from proxy.control.entry.admitting import admit, claimed
 from proxy.control.entry.caller import Known
-from proxy.control.entry.problems import problem_of, response
+from proxy.control.entry.problems import is_stranger, problem_of, response
 from proxy.control.entry.reading import read_body, read_query
 from proxy.control.entry.recording import (
     OK,
@@ -45,6 +45,10 @@ from proxy.control.entry.suspecting import suspect
 from proxy.errors import DeniedError, KubewitnessError, UnavailableError
 from proxy.tasks import spawn
 
+_STRANGE: Final = 256
+"""Characters that an event keeps of a text of somebody we do not know."""
+UNRECORDED: Final = web.RequestKey("unrecorded", bool)
+"""Of a request: its refusal is in a sum of such, and has no event of its own."""
 _log = structlog.get_logger(__name__)
 
 
@@ -91,6 +95,11 @@ async def _admitted(route: Route, services: Services, request: web.Request, audi
         _check_origin(request)
     except DeniedError as error:
         services.metrics.refusals.labels("control-denied").inc()
+        if is_stranger(error) and not services.strangers.admits(
+            request.remote or "", "control-denied"
+        ):
+            request[UNRECORDED] = True
+            raise
         await services.journal.append(body(_denial(route, services, request, audit_id, error)))
         raise
     return known
@@ -108,14 +117,18 @@ def _denial(
     route: Route, services: Services, request: web.Request, audit_id: str, error: DeniedError
 ) -> SystemEvent:
     user, token = claimed(request)
-    detail = through(request.headers.get("User-Agent", "")) | ({"token": token} if token else {})
+    detail, target = through(request.headers.get("User-Agent", "")), clean(request.path)
+    if is_stranger(error):
+        detail["agent"] = shortened(str(detail["agent"]), _STRANGE)
+        target = shortened(target, _STRANGE)
+    detail |= {"token": token} if token else {}
     return SystemEvent(
         event_id=audit_id,
         stage_timestamp=rfc3339(services.clock.now()),
         action=route.action or route.operation,
         actor=user,
         source_ips=(request.remote or "",),
-        target=clean(request.path),
+        target=target,
         outcome=clean(f"denied: {error.message}"),
         detail=detail,
     )
@@ -187,4 +200,4 @@ def _refused(request: web.Request, error: Exception, audit_id: str) -> web.Strea
         if request.transport is not None:
             request.transport.abort()
         return begun
-    return response(problem_of(error, audit_id))
+    return response(problem_of(error, "" if UNRECORDED in request else audit_id))

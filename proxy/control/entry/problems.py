@@ -92,6 +92,11 @@ def problem_of(error: BaseException, audit_id: str = "") -> Problem:
     )
 
 
+def is_stranger(error: KubewitnessError) -> bool:
+    """Whether `error` says that we do not know who asks."""
+    return isinstance(error, UnauthenticatedError | Unauthenticated | BadCertificateError)
+
+
 def problem_of_http(error: web.HTTPException) -> Problem:
     """The problem for what aiohttp's router refuses itself: unknown paths and methods."""
     words = {404: ("not-found", "Not found"), 405: ("method-not-allowed", "Method not allowed")}

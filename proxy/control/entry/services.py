@@ -8,6 +8,7 @@ from typing import Protocol
 from proxy.audit.index.listeners import Looks
 from proxy.audit.index.store import Index
 from proxy.audit.port import Journal
+from proxy.audit.strangers import Strangers
 from proxy.authn.suspicion import Suspicion
 from proxy.clock import Clock
 from proxy.metrics import Metrics
@@ -69,6 +70,8 @@ class Services:
     index: Index
     indexer: Looks
     suspicion: Suspicion
+    strangers: Strangers
+    """The budget of refusals without a credential."""
     advertised: Callable[[], str]
     """`host:port` of the data plane, as kubeconfigs name it."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from proxy.errors import (
     NotFoundError,
     UnavailableError,
 )
+from proxy.settings import Limits
 from proxy.state.snapshot import Usage
 from tests.control.plane import Plane, raw
 
@@ -134,3 +136,28 @@ def test_errors_keep_their_kind_on_the_way_to_the_client(
 ) -> None:
     with pytest.raises(error):
         plane.client().post(path, {} if "revoke" in path else None)
+
+
+def test_a_flood_without_a_credential_is_a_few_records_and_a_sum(tmp_path: Path) -> None:
+    with Plane(tmp_path / "d", Limits(recorded_refusals=5)) as plane:
+        before = len(plane.events())
+        answers = [
+            raw(plane, "GET", f"/api/v1/projects/{'x' * 5000}", anonymous=True) for _ in range(12)
+        ]
+        assert {status for status, _, _ in answers} == {401}
+        assert ["instance" in problem for *_, problem in answers] == [True] * 5 + [False] * 7
+        events = plane.events()[before:]
+        assert len(events) == 5
+        assert {len(event["target"]) < 400 for event in events} == {True}
+        assert all("SHA-256" in event["target"] for event in events)
+        Client(plane.credential("mallory", Usage.ADMIN)).get("/whoami")
+        plane.run(closed(plane))
+        Client(plane.admin()).get("/whoami")
+        event = plane.events("refusals.sum")[-1]
+    assert (event["target"], event["detail"]["count"]) == ("control", 7)
+    assert event["detail"]["reasons"] == {"control-denied": 7}
+
+
+async def closed(plane: Plane) -> None:
+    """In the loop of the plane: its sums are recorded now."""
+    plane.services.strangers.close()
