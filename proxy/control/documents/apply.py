@@ -11,7 +11,7 @@ from proxy.control.documents.manifests import Documents
 from proxy.control.documents.planning import Action, Planned, kind_of, plan
 from proxy.control.documents.telling import each_recorded
 from proxy.control.entry.fields import Reason
-from proxy.control.entry.route import About, Act, Detail, Route
+from proxy.control.entry.route import About, Act, Detail, Route, reason_of
 
 _MOST: Final = 256 * 1024
 """Bytes of changes that stand in the record whole; of more only what was done to what."""
@@ -95,7 +95,7 @@ def _about(act: Act) -> About:
         "prune": wanted.prune,
         "dryRun": wanted.dry_run,
     }
-    return About("", detail | ({"reason": wanted.reason} if wanted.reason else {}))
+    return About("", detail | reason_of(act))
 
 
 ROUTES = (

@@ -155,10 +155,25 @@ def about_nothing(act: Act) -> About:
     return About()
 
 
+def about_new(act: Act) -> About:
+    """For acts that make what the body names, with the reason for it."""
+    return About(str(getattr(act.body, "name", "")), reason_of(act))
+
+
 def about_name(act: Act) -> About:
-    """For acts on what the path names, with the reason that body or query give, if any."""
+    """For acts on what the path names, with the reason for it."""
+    return About(act.param("name"), reason_of(act))
+
+
+def about_id(act: Act) -> About:
+    """For acts on what the path has the id of, with the reason for it."""
+    return About(act.param("id"), reason_of(act))
+
+
+def reason_of(act: Act) -> Detail:
+    """The reason that body or query give, as a detail of the record; nothing without one."""
     reason = getattr(act.body, "reason", "") or getattr(act.query, "reason", "")
-    return About(act.param("name"), {"reason": reason} if reason else {})
+    return {"reason": reason} if reason else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from proxy.control.entry.fields import (
     Text,
     page_of_seen,
 )
-from proxy.control.entry.route import About, Act, Detail, Route
+from proxy.control.entry.route import About, Act, Detail, Route, reason_of
 from proxy.control.entry.seeing import all_of_it, seen_clusters
 from proxy.control.people.issuing import (
     ALL,
@@ -334,7 +334,7 @@ def _about_issue(act: Act) -> About:
         "ttl": wanted.ttl,
         "usage": wanted.usage.value,
     }
-    return About(wanted.user, detail | ({"reason": wanted.reason} if wanted.reason else {}))
+    return About(wanted.user, detail | reason_of(act))
 
 
 def _about_renew(act: Act) -> About:

@@ -17,7 +17,7 @@ from proxy.control.entry.fields import (
     page_of_seen,
     parse_end,
 )
-from proxy.control.entry.route import About, Act, Detail, Route, Versioned
+from proxy.control.entry.route import About, Act, Detail, Route, Versioned, about_id
 from proxy.control.entry.seeing import is_own, reaching
 from proxy.control.people.denials import check_denying, check_ending
 from proxy.errors import DeniedError, NotFoundError, not_found
@@ -243,12 +243,6 @@ def _about_add(act: Act) -> About:
     }
     told = {name: value for name, value in detail.items() if value}
     return About(f"{wanted.subject.kind.value} {wanted.subject.name}", told)
-
-
-def about_id(act: Act) -> About:
-    """For acts on what has an id, with their reason."""
-    reason = getattr(act.body, "reason", "")
-    return About(act.param("id"), {"reason": reason} if reason else {})
 
 
 ROUTES = (

@@ -12,7 +12,7 @@ from proxy.control.entry.fields import (
     check_in_path,
     page,
 )
-from proxy.control.entry.route import About, Act, Detail, Route, Versioned, about_name
+from proxy.control.entry.route import Act, Route, Versioned, about_name, about_new
 from proxy.control.entry.seeing import seen_subjects
 from proxy.errors import not_found
 from proxy.state.access import Access, Group, SubjectKind
@@ -152,19 +152,13 @@ def _known(act: Act) -> Group:
     return group
 
 
-def _about_add(act: Act) -> About:
-    wanted = act.body_as(AddGroupRequest)
-    detail: Detail = {"reason": wanted.reason} if wanted.reason else {}
-    return About(wanted.name, detail)
-
-
 ROUTES = (
     Route(
         "GET", "/groups", "listGroups", "List groups.", list_groups,
         query=PagedQuery, response=GroupList,
     ),
     Route(
-        "POST", "/groups", "addGroup", "Make a group.", add, action="group.add", about=_about_add,
+        "POST", "/groups", "addGroup", "Make a group.", add, action="group.add", about=about_new,
         body=AddGroupRequest, response=GroupItem, status=201, versioned=True,
     ),
     Route(

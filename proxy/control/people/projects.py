@@ -16,7 +16,7 @@ from proxy.control.entry.fields import (
     given,
     page,
 )
-from proxy.control.entry.route import About, Act, Detail, Route, Versioned, about_name
+from proxy.control.entry.route import Act, Route, Versioned, about_name, about_new
 from proxy.control.entry.seeing import seen_clusters
 from proxy.control.people.denials import check_gaining, check_losing
 from proxy.errors import not_found
@@ -190,12 +190,6 @@ def _known(act: Act, permission: Permission) -> Project:
     return project
 
 
-def _about_add(act: Act) -> About:
-    wanted = act.body_as(AddProjectRequest)
-    detail: Detail = {"reason": wanted.reason} if wanted.reason else {}
-    return About(wanted.name, detail)
-
-
 ROUTES = (
     Route(
         "GET", "/projects", "listProjects", "List projects.", list_projects,
@@ -203,7 +197,7 @@ ROUTES = (
     ),
     Route(
         "POST", "/projects", "addProject", "Make a project.", add,
-        action="project.add", about=_about_add, body=AddProjectRequest, response=ProjectItem,
+        action="project.add", about=about_new, body=AddProjectRequest, response=ProjectItem,
         status=201, versioned=True,
     ),
     Route(

@@ -7,7 +7,7 @@ import msgspec
 from proxy.authz.roles import BUILT_IN
 from proxy.clock import rfc3339
 from proxy.control.entry.fields import Name, Names, PagedQuery, Reason, ReasonQuery, Text, page
-from proxy.control.entry.route import About, Act, Detail, Route, Versioned, about_name
+from proxy.control.entry.route import Act, Route, Versioned, about_name, about_new
 from proxy.control.people.escalation import check_role_change
 from proxy.control.people.grants import known_role
 from proxy.errors import InvalidInputError
@@ -159,12 +159,6 @@ def role_item(role: Role) -> RoleItem:
     )
 
 
-def _about_add(act: Act) -> About:
-    wanted = act.body_as(AddRoleRequest)
-    detail: Detail = {"reason": wanted.reason} if wanted.reason else {}
-    return About(wanted.name, detail)
-
-
 ROUTES = (
     Route(
         "GET", "/roles", "listRoles", "List roles.", list_roles,
@@ -172,7 +166,7 @@ ROUTES = (
     ),
     Route(
         "POST", "/roles", "addRole", "Make a custom role.", add, action="role.add",
-        about=_about_add, body=AddRoleRequest, response=RoleItem, status=201, versioned=True,
+        about=about_new, body=AddRoleRequest, response=RoleItem, status=201, versioned=True,
     ),
     Route(
         "GET", "/roles/{name}", "getRole", "Show a role.", show, response=RoleItem, versioned=True,

@@ -23,10 +23,10 @@ from proxy.control.entry.fields import (
     page_of_seen,
     parse_end,
 )
-from proxy.control.entry.route import About, Act, Detail, Route
+from proxy.control.entry.route import About, Act, Detail, Route, about_id
 from proxy.control.entry.seeing import governs
 from proxy.control.people.escalation import check_user
-from proxy.control.people.grants import ScopeItem, about_id, scope_item, scope_of
+from proxy.control.people.grants import ScopeItem, scope_item, scope_of
 from proxy.errors import DeniedError, NotFoundError, not_found
 from proxy.state.permission import Permission
 from proxy.state.tokens import Token

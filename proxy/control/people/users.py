@@ -23,7 +23,7 @@ from proxy.control.entry.fields import (
     given,
     page,
 )
-from proxy.control.entry.route import About, Act, Detail, Route, Versioned, about_name
+from proxy.control.entry.route import About, Act, Detail, Route, Versioned, about_name, reason_of
 from proxy.control.entry.seeing import seen_subjects
 from proxy.control.people.credentials import CredentialItem, item_of
 from proxy.control.people.denials import check_leaving
@@ -226,7 +226,7 @@ def _known(act: Act) -> User:
 def _about_add(act: Act) -> About:
     wanted = act.body_as(AddUserRequest)
     detail: Detail = {"userKind": wanted.kind.value, "groups": list(wanted.groups)}
-    return About(wanted.name, detail | ({"reason": wanted.reason} if wanted.reason else {}))
+    return About(wanted.name, detail | reason_of(act))
 
 
 ROUTES = (
