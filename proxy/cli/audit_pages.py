@@ -11,7 +11,7 @@ COLUMNS: Final = (
     Column("time", whole=True),
     Column("user", 8),
     Column("cluster", 8, 2),
-    Column("verb", 6),
+    Column("verb", 10),
     Column("object", 20, middle=True),
     Column("namespace", 8, 1),
     Column("status", 7),

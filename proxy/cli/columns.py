@@ -53,7 +53,10 @@ def table(
     least = [max(_cells(columns[i].title), floor[i] if floor else 0) for i in kept]
     needed = [max([least[i], *(_cells(row[i]) for row in cells)]) for i in kept]
     if width is not None:
-        kept = _keep(columns, needed, width)
+        if floor is None and _total(needed, kept) > width:
+            # What says nothing takes no room from what does; of rows to come nobody knows.
+            kept = [i for i in kept if not columns[i].rank or any(row[i] for row in cells)]
+        kept = _keep(columns, needed, kept, width)
         needed = _shrink(columns, needed, kept, width)
     lines = [[column.title.upper() for column in columns], *cells] if header else cells
     return "".join(
@@ -85,8 +88,14 @@ def _line(
     return GAP.join(parts).rstrip()
 
 
-def _keep(columns: Sequence[Column], needed: Sequence[int], width: int) -> list[int]:
-    kept = list(range(len(columns)))
+def _total(widths: Sequence[int], kept: Sequence[int]) -> int:
+    return sum(widths[i] for i in kept) + len(GAP) * (len(kept) - 1)
+
+
+def _keep(
+    columns: Sequence[Column], needed: Sequence[int], given: Sequence[int], width: int
+) -> list[int]:
+    kept = list(given)
 
     def least() -> int:
         floor = sum(_least(columns[i], needed[i]) for i in kept)
@@ -105,7 +114,7 @@ def _shrink(
     columns: Sequence[Column], needed: Sequence[int], kept: Sequence[int], width: int
 ) -> list[int]:
     widths = list(needed)
-    excess = sum(widths[i] for i in kept) + len(GAP) * (len(kept) - 1) - width
+    excess = _total(widths, kept) - width
     while excess > 0:
         spare = [i for i in kept if widths[i] > _least(columns[i], needed[i])]
         if not spare:

@@ -81,7 +81,7 @@ async def add(act: Act) -> ClusterItem:
     if wanted.in_cluster == bool(wanted.kubeconfig):
         raise InvalidInputError("Give either a kubeconfig or inCluster.")
     kubeconfig = wanted.kubeconfig.encode()
-    seen = await services.clusters.examine(kubeconfig, in_cluster=wanted.in_cluster)
+    seen = await services.clusters.examine(wanted.name, kubeconfig, in_cluster=wanted.in_cluster)
     record = await services.store.add_cluster(
         wanted.name,
         server=seen.server,

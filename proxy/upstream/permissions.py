@@ -286,9 +286,9 @@ class ClusterExaminer:
         self._clock = clock
 
     async def examine(
-        self, kubeconfig: bytes, *, in_cluster: bool = False, name: str = "new"
+        self, name: str, kubeconfig: bytes, *, in_cluster: bool = False
     ) -> ClusterCheck:
-        """Connect with the account of a kubeconfig (or the pod's own) and look what it may do.
+        """Connect with the account of a kubeconfig (or the pod's own) and look what it may do; `name` is in errors.
 
         Raises InvalidInputError for an unusable kubeconfig, UnavailableError when the cluster
         does not answer or refuses the account.
@@ -305,7 +305,7 @@ class ClusterExaminer:
     async def check(self, record: ClusterRecord) -> ClusterCheck:
         """The same for a registered cluster, at once instead of at the next interval."""
         kubeconfig = b"" if record.in_cluster else self._store.kubeconfig(record)
-        return await self.examine(kubeconfig, in_cluster=record.in_cluster, name=record.name)
+        return await self.examine(record.name, kubeconfig, in_cluster=record.in_cluster)
 
     async def _look(self, handle: TargetHandle) -> ClusterCheck:
         try:

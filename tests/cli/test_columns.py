@@ -75,3 +75,16 @@ def test_a_line_fits_when_its_columns_can(cells: list[str], width: int) -> None:
     columns = (Column("a", 8), Column("b", 8, 1, middle=True), Column("c", 8, 2, wrap=True))
     for line in table(columns, [cells], width=width).splitlines():
         assert len(line) <= width
+
+
+def test_an_empty_column_takes_no_room_from_the_others() -> None:
+    columns = (
+        Column("verb", 6),
+        Column("cluster", 8, 2),
+        Column("status", 7),
+        Column("tool", 6, 3),
+    )
+    cells = ("credential.revoke", "", "ok", "kubectl")
+    assert table(columns, [cells], width=38).splitlines()[0].split() == ["VERB", "STATUS", "TOOL"]
+    assert "CLUSTER" in table(columns, [cells], width=60)
+    assert "CLUSTER" in table(columns, [cells])

@@ -78,9 +78,9 @@ class ScriptedClusters:
     bug: str = ""
     kubeconfigs: list[bytes] = field(default_factory=list)
 
-    async def examine(self, kubeconfig: bytes, *, in_cluster: bool) -> Seen:
+    async def examine(self, name: str, kubeconfig: bytes, *, in_cluster: bool) -> Seen:
         self.kubeconfigs.append(kubeconfig)
-        del in_cluster
+        del name, in_cluster
         return self._answer()
 
     async def check(self, record: ClusterRecord) -> Seen:

@@ -179,11 +179,18 @@ class TestExaminer:
         permit = permitting(Upstream(), api.access())
         examiner = ClusterExaminer(store, permit, clock=CLOCK)
         kubeconfig = api.access().document("prod")
-        seen = await examiner.examine(kubeconfig)
+        seen = await examiner.examine("prod", kubeconfig)
         assert (seen.server, seen.note) == (api.server, "")
         record = await store.add_cluster("prod", server=seen.server, kubeconfig=kubeconfig)
         assert (await examiner.check(record)).version == seen.version
 
+    async def test_who_is_refused_is_named_as_they_will_be(
+        self, store: StateStore, api: FakeApi
+    ) -> None:
+        examiner = ClusterExaminer(store, permitting(Upstream(), api.access()), clock=CLOCK)
+        with pytest.raises(UnavailableError, match="'shop-eu'"):
+            await examiner.examine("shop-eu", api.access(token="bad").document("prod"))
+
     async def test_an_unusable_kubeconfig_is_an_input_error(self, store: StateStore) -> None:
         with pytest.raises(InvalidInputError):
-            await ClusterExaminer(store, Upstream(), clock=CLOCK).examine(b"{}")
+            await ClusterExaminer(store, Upstream(), clock=CLOCK).examine("prod", b"{}")

@@ -41,8 +41,8 @@ class Examination(Protocol):
 class Clusters(Protocol):
     """The one way to reach clusters that is not a forwarded call."""
 
-    async def examine(self, kubeconfig: bytes, *, in_cluster: bool) -> Examination:
-        """Connect with the account of a kubeconfig and look what it may do.
+    async def examine(self, name: str, kubeconfig: bytes, *, in_cluster: bool) -> Examination:
+        """Connect with the account of a kubeconfig and look what it may do; errors say `name`.
 
         Raises InvalidInputError for an unusable kubeconfig, UnavailableError when the cluster
         does not answer or refuses the account.
