@@ -4,8 +4,10 @@ import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
+from proxy.clock import rfc3339
 from proxy.errors import InvalidInputError
 
+_MICROS: Final = 1_000_000
 _AGO: Final = re.compile(r"-?((?:\d+[smhdw])+)")
 _PART: Final = re.compile(r"(\d+)([smhdw])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -35,6 +37,11 @@ def parse_moment(text: str, now: float, zone: tzinfo = UTC) -> int:
             f"{text!r} is not a time.",
             hint="Write 2026-11-23T21:00:00Z, 2026-11-23, 1h (ago), today or yesterday.",
         ) from error
+
+
+def write_moment(micros: int) -> str:
+    """`micros` since the epoch in RFC 3339, as `parse_moment` reads it."""
+    return rfc3339(micros / _MICROS)
 
 
 def _micros(moment: datetime) -> int:

@@ -4,8 +4,8 @@ import re
 from datetime import UTC, datetime
 from typing import Final
 
-from proxy.audit.moments import parse_moment
-from proxy.clock import SystemClock, rfc3339
+from proxy.audit.moments import parse_moment, write_moment
+from proxy.clock import SystemClock
 from proxy.errors import InvalidInputError
 from proxy.pki.ttl import format_ttl
 
@@ -28,7 +28,7 @@ def to_api(text: str | None, option: str) -> str | None:
         micros = parse_moment(text, now, zone)
     except InvalidInputError as error:
         raise InvalidInputError(f"{option}: {error.message}", hint=error.hint) from error
-    return rfc3339(micros / 1_000_000)
+    return write_moment(micros)
 
 
 def local(text: str, *, short: bool = False) -> str:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import msgspec
 
 from proxy.audit.index.store import By, Tally
+from proxy.audit.moments import write_moment
 from proxy.audit.resources import parse_resource
-from proxy.clock import rfc3339
 from proxy.control.audit.search import (
     AuditQuery,
     PageQuery,
@@ -24,8 +24,6 @@ from proxy.control.audit.search import (
 from proxy.control.audit.sight import Sight, said, seen
 from proxy.control.entry.route import About, Act, Route
 from proxy.errors import InvalidInputError, NotFoundError
-
-_MICROS = 1_000_000
 
 
 class CallList(msgspec.Struct, frozen=True):
@@ -152,8 +150,8 @@ async def who(act: Act) -> TouchList:
                 user=item.username,
                 calls=sum(item.verbs.values()),
                 verbs=item.verbs,
-                first_seen=rfc3339(item.first_seen / _MICROS),
-                last_seen=rfc3339(item.last_seen / _MICROS),
+                first_seen=write_moment(item.first_seen),
+                last_seen=write_moment(item.last_seen),
                 last_status=item.last_code,
             )
             for item in found
@@ -184,7 +182,7 @@ async def stats(act: Act) -> Statistics:
 
 
 def _bucket(item: Tally) -> Count:
-    return Count(rfc3339(int(item.value) / _MICROS), item.count, item.failed)
+    return Count(write_moment(int(item.value)), item.count, item.failed)
 
 
 def _about_show(act: Act) -> About:

@@ -11,7 +11,7 @@ import msgspec
 
 from proxy.audit.index.query import ANY, Cursor, Filter
 from proxy.audit.index.rows import EVENT, Row
-from proxy.audit.moments import parse_moment
+from proxy.audit.moments import parse_moment, write_moment
 from proxy.authn.memory import place_of
 from proxy.clock import rfc3339
 from proxy.control.audit.investigation import (
@@ -79,7 +79,7 @@ async def investigate(act: Act) -> Investigation:
         status=_status(user),
         kind=user.kind.value if user is not None else "",
         groups=user.groups if user is not None else tuple(sorted(groups)),
-        since=rfc3339(since / 1_000_000),
+        since=write_moment(since),
         calls=total,
         failed=failed,
         looked_at=len(rows),

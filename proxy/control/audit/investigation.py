@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from proxy.audit.index.rows import EVENT, Row
+from proxy.audit.moments import write_moment
 from proxy.clock import rfc3339
 from proxy.control.people.credentials import CredentialItem
 from proxy.state.sightings import Sighting
@@ -152,7 +153,7 @@ def call_item(row: Row) -> CallItem:
     is_call = row.kind == EVENT
     return CallItem(
         id=row.audit_id,
-        at=rfc3339(row.received_at / _MICROS),
+        at=write_moment(row.received_at),
         address=row.source_ip,
         credential=row.credential,
         cluster=row.cluster,
@@ -220,8 +221,8 @@ def _command(calls: list[Row]) -> CommandItem:
         tool=latest.tool,
         address=latest.source_ip,
         clusters=tuple(sorted({call.cluster for call in calls if call.cluster})),
-        first_seen=rfc3339(min(call.received_at for call in calls) / _MICROS),
-        last_seen=rfc3339(max(call.received_at for call in calls) / _MICROS),
+        first_seen=write_moment(min(call.received_at for call in calls)),
+        last_seen=write_moment(max(call.received_at for call in calls)),
         calls=len(calls),
         failed=_failed(calls),
     )
@@ -238,7 +239,7 @@ def _object(
         name=name,
         verbs=dict(verbs.most_common()),
         failed=_failed(rows),
-        last_seen=rfc3339(max(row.received_at for row in rows) / _MICROS),
+        last_seen=write_moment(max(row.received_at for row in rows)),
     )
 
 

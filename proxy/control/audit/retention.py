@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from proxy.audit.moments import write_moment
 from proxy.clock import rfc3339
 from proxy.control.audit.approving import check_approver
 from proxy.control.audit.search import moment
@@ -17,7 +18,6 @@ from proxy.errors import DeniedError
 from proxy.state.permission import Permission
 from proxy.state.retention import APPROVERS, LegalHold, Retention
 
-_MICROS: Final = 1_000_000
 _MOST: Final = 36_600
 
 Partition = Annotated[str, msgspec.Meta(pattern=r"^events_[a-z0-9]{1,40}$")]
@@ -187,7 +187,7 @@ async def release_hold(act: Act) -> HoldItem:
 def _retention(item: Retention) -> RetentionItem:
     return RetentionItem(
         item.id,
-        rfc3339(item.before / _MICROS),
+        write_moment(item.before),
         item.reason,
         item.proposed_by,
         rfc3339(item.proposed_at),
@@ -211,7 +211,7 @@ def _hold(item: LegalHold) -> HoldItem:
 
 
 def _moment(micros: int | None) -> str:
-    return "" if micros is None else rfc3339(micros / _MICROS)
+    return "" if micros is None else write_moment(micros)
 
 
 def _about_proposal(act: Act) -> About:

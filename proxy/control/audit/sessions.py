@@ -6,14 +6,13 @@ import msgspec
 
 from proxy.audit.index.query import Filter
 from proxy.audit.index.rows import Row
-from proxy.clock import rfc3339
+from proxy.audit.moments import write_moment
 from proxy.control.audit.search import Text, Texts, about_look, look, moment
 from proxy.control.audit.sight import Sight
 from proxy.control.entry.fields import PagedQuery
 from proxy.control.entry.route import About, Act, Route
 from proxy.state.permission import Permission
 
-_MICROS: Final = 1_000_000
 _KINDS: Final = {"exec": "exec", "attach": "attach", "portforward": "port-forward"}
 """Subresource of pods, and what people call the stream."""
 
@@ -96,8 +95,8 @@ def _item(row: Row) -> SessionItem:
         cluster=row.cluster,
         namespace=row.namespace,
         pod=row.name,
-        started_at=rfc3339(row.received_at / _MICROS),
-        ended_at=rfc3339(row.at / _MICROS) if row.terminal else "",
+        started_at=write_moment(row.received_at),
+        ended_at=write_moment(row.at) if row.terminal else "",
         status=row.code,
         close_reason=row.close_reason,
         source=row.source_ip,
