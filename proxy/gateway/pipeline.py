@@ -117,9 +117,9 @@ class Pipeline:
         self._suspecting.look(identified, snapshot)
         await self._admission.admit(identified)
         authorized = await self._authorizer.authorize(identified, snapshot, now)  # 5
-        denial = await asking.answer(authorized, snapshot.access, now)
-        if denial is not None:
-            await self._deny_question(received, denial)
+        answer = await asking.answer(authorized, snapshot.access, now)
+        if answer is not None:
+            await self._answer_question(received, answer)
             return
         cleared = clear(authorized)  # 6, 7
         intended = await self._intend(cleared)  # 8
@@ -157,8 +157,8 @@ class Pipeline:
         finally:
             upstream.abort()
 
-    async def _deny_question(self, received: Received, body: bytes) -> None:
-        """`auth can-i` about something that grants deny: the answer is ours, once it is on record."""
+    async def _answer_question(self, received: Received, body: bytes) -> None:
+        """`auth can-i` where the grants have the answer: it is ours, once it is on record."""
         record = received.record
         record.bytes_in = 0 if received.request.body is None else received.request.body.total
         record.bytes_out = len(body)

@@ -1,4 +1,6 @@
-"""SelfSubjectAccessReview: what `kubectl auth can-i` asks, and how to answer no (authorization.k8s.io/v1).
+"""What `kubectl auth can-i` asks, and how to answer it ourselves (authorization.k8s.io/v1).
+
+SelfSubjectAccessReview asks about one request, SelfSubjectRulesReview (`--list`) for all rules.
 
 Field numbers: k8s.io/api `authorization/v1/generated.proto`.
 """
@@ -14,6 +16,10 @@ from proxy.kube.protobuf import MAGIC, Malformed, envelope, fields, raw, text
 GROUP: Final = "authorization.k8s.io"
 RESOURCE: Final = "selfsubjectaccessreviews"
 KIND: Final = "SelfSubjectAccessReview"
+RULES_RESOURCE: Final = "selfsubjectrulesreviews"
+RULES_KIND: Final = "SelfSubjectRulesReview"
+FORMS: Final = frozenset({b"", b"application/json", b"application/vnd.kubernetes.protobuf"})
+"""Media types of a review that can be read here. Clusters know others, YAML and CBOR."""
 _READS: Final = frozenset({"get", "list", "watch"})
 
 
@@ -47,11 +53,54 @@ class _Review(msgspec.Struct):
     spec: Question
 
 
+class _Place(msgspec.Struct, omit_defaults=True):
+    namespace: str = ""
+
+
+class _RulesReview(msgspec.Struct):
+    spec: _Place
+
+
+class ResourceRule(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What may be done with resources."""
+
+    verbs: tuple[str, ...]
+    api_groups: tuple[str, ...]
+    resources: tuple[str, ...]
+    resource_names: tuple[str, ...] = ()
+
+
+class PathRule(msgspec.Struct, frozen=True, rename={"paths": "nonResourceURLs"}):
+    """What may be done with paths that are no resource."""
+
+    verbs: tuple[str, ...]
+    paths: tuple[str, ...]
+
+
+class RulesStatus(msgspec.Struct, frozen=True, rename="camel"):
+    """The answer to a SelfSubjectRulesReview."""
+
+    resource_rules: tuple[ResourceRule, ...]
+    non_resource_rules: tuple[PathRule, ...]
+    incomplete: bool
+    evaluation_error: str
+    """What the rules do not say; kubectl prints it as a warning."""
+
+
 def is_self_access_review(info: RequestInfo) -> bool:
-    """Whether a request asks what its caller may do."""
+    """Whether a request asks whether its caller may do something."""
+    return _is_question(info, RESOURCE)
+
+
+def is_self_rules_review(info: RequestInfo) -> bool:
+    """Whether a request asks for all that its caller may do."""
+    return _is_question(info, RULES_RESOURCE)
+
+
+def _is_question(info: RequestInfo, resource: str) -> bool:
     return (
         info.is_resource
-        and info.resource == RESOURCE
+        and info.resource == resource
         and info.group == GROUP
         and info.verb == "create"
     )
@@ -70,12 +119,27 @@ def read_question(body: bytes) -> Question | None:
     return question if both.count(None) == 1 else None
 
 
-def _of_protobuf(body: bytes) -> Question:
+def read_namespace(body: bytes) -> str | None:
+    """The namespace that a SelfSubjectRulesReview asks about, in JSON or protobuf; None when it
+    cannot be read."""
+    try:
+        if body.startswith(MAGIC):
+            return text(_spec(body, RULES_KIND).get(1, b""))
+        return msgspec.json.decode(body, type=_RulesReview).spec.namespace
+    except (Malformed, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def _spec(body: bytes, kind: str) -> dict[int, int | bytes]:
     found = envelope(body)
-    if found.kind != KIND:
-        raise Malformed(f"a {found.kind} where a {KIND} belongs")
+    if found.kind != kind:
+        raise Malformed(f"a {found.kind} where a {kind} belongs")
     review = dict(fields(found.raw))
-    spec = dict(fields(raw(review.get(2, b""))))
+    return dict(fields(raw(review.get(2, b""))))
+
+
+def _of_protobuf(body: bytes) -> Question:
+    spec = _spec(body, KIND)
     resource = path = None
     if 1 in spec:
         values = {number: value for number, value in fields(raw(spec[1])) if number <= 7}
@@ -120,5 +184,17 @@ def denial(version: str, question: Question, reason: str) -> bytes:
         "metadata": {"creationTimestamp": None},
         "spec": question,
         "status": {"allowed": False, "denied": True, "reason": reason},
+    }
+    return msgspec.json.encode(review)
+
+
+def listed(version: str, namespace: str, status: RulesStatus) -> bytes:
+    """The answer to a SelfSubjectRulesReview, as JSON; `version` as in the request."""
+    review: dict[str, Any] = {
+        "kind": RULES_KIND,
+        "apiVersion": f"{GROUP}/{version}",
+        "metadata": {"creationTimestamp": None},
+        "spec": {"namespace": namespace},
+        "status": status,
     }
     return msgspec.json.encode(review)

@@ -13,6 +13,7 @@ from tests.authz.people import cluster, grant, namespace, user
 from tests.gateway.world import World
 
 PATH = "/clusters/prod/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+RULES = PATH.replace("access", "rules")
 MINE = grant("alice", "namespace-read-only", namespace("prod", "web"))
 
 
@@ -123,21 +124,98 @@ async def test_paths_are_asked_about_too(
 
 
 UNREADABLE = {
-    "no json": b"can I?",
-    "no question": b'{"spec":{}}',
-    "two questions": b'{"spec":{"resourceAttributes":{},"nonResourceAttributes":{}}}',
-    "cut short": in_protobuf(verb="delete", resource="pods")[:-20],
-    "another kind": in_protobuf(verb="get").replace(b"SelfSubjectA", b"SelfSubjectB"),
-    "too much": question(verb="delete", name="x" * LARGEST),
+    "no json": (b"can I?", 400),
+    "nothing": (b"", 400),
+    "no question": (b'{"spec":{}}', 400),
+    "two questions": (b'{"spec":{"resourceAttributes":{},"nonResourceAttributes":{}}}', 400),
+    "cut short": (in_protobuf(verb="delete", resource="pods")[:-20], 400),
+    "another kind": (in_protobuf(verb="get").replace(b"SelfSubjectA", b"SelfSubjectB"), 400),
+    "too much": (question(verb="delete", name="x" * LARGEST), 413),
 }
 
 
 @pytest.mark.parametrize("case", UNREADABLE)
-async def test_what_cannot_be_read_is_the_clusters_to_refuse(world: World, case: str) -> None:
+@pytest.mark.parametrize("path", [PATH, RULES])
+async def test_what_cannot_be_read_is_refused_and_never_asked(
+    world: World, case: str, path: str
+) -> None:
     govern(world, MINE)
-    status, _, _ = await world.get(PATH, method="POST", body=UNREADABLE[case])
-    assert status == 200
-    assert world.requests[0].body == UNREADABLE[case]
+    body, code = UNREADABLE[case]
+    if path == RULES and "question" in case:
+        body = b'{"kind":"SelfSubjectRulesReview"}'
+    status, _, answer = await world.get(path, method="POST", body=body)
+    assert (status, json.loads(answer)["kind"]) == (code, "Status")
+    assert world.requests == []
+
+
+FORMS = {
+    "application/yaml": b"spec: {resourceAttributes: {verb: create, resource: pods}}",
+    "application/cbor": b"\xd9\xd9\xf7\xa0",
+    "Application/Yaml; charset=utf-8": b"{}",
+    "text/plain": b"{}",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("path", [PATH, RULES])
+async def test_other_forms_are_refused_with_the_forms_that_are_read(
+    world: World, form: str, path: str
+) -> None:
+    govern(world, MINE)
+    asked = (path, f"Content-Type: {form}")
+    status, _, answer = await world.get(*asked, method="POST", body=FORMS[form])
+    assert status == 415
+    assert "must be JSON or the protobuf form" in json.loads(answer)["message"]
+    assert world.requests == []
+    world.access = people.access()
+    status, _, _ = await world.get(*asked, method="POST", body=FORMS[form])
+    assert status == 200, "whom no grants govern the cluster answers, in any form"
+
+
+@pytest.mark.parametrize(
+    "form", ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON"]
+)
+async def test_json_is_read_however_it_is_declared(world: World, form: str) -> None:
+    govern(world, MINE)
+    body = question(verb="delete", resource="pods", namespace="web")
+    status, _, answer = await world.get(PATH, f"Content-Type: {form}", method="POST", body=body)
+    assert (status, json.loads(answer)["status"]["allowed"]) == (201, False)
+
+
+def rules_question() -> bytes:
+    """As `kubectl auth can-i --list` asks, in JSON."""
+    return b'{"kind":"SelfSubjectRulesReview","spec":{"namespace":"web"}}'
+
+
+def rules_in_protobuf() -> bytes:
+    kind = _field(1, b"authorization.k8s.io/v1") + _field(2, b"SelfSubjectRulesReview")
+    review = _field(1, b"") + _field(2, _field(1, b"web"))
+    return b"k8s\x00" + _field(1, kind) + _field(2, review)
+
+
+@pytest.mark.parametrize("form", [rules_question, rules_in_protobuf], ids=["json", "protobuf"])
+async def test_all_that_one_may_do_is_what_the_grants_allow(
+    world: World, form: Callable[[], bytes]
+) -> None:
+    govern(world, MINE)
+    status, headers, answer = await world.get(RULES, method="POST", body=form())
+    review = json.loads(answer)
+    assert (status, headers["content-type"]) == (201, "application/json")
+    assert (review["kind"], review["apiVersion"]) == (
+        "SelfSubjectRulesReview",
+        "authorization.k8s.io/v1",
+    )
+    assert review["spec"] == {"namespace": "web"}
+    first = review["status"]["resourceRules"][0]
+    assert first == {"verbs": ["get", "list", "watch"], "apiGroups": ["*"], "resources": ["*"]}
+    assert review["status"]["nonResourceRules"][0]["nonResourceURLs"]
+    assert review["status"]["incomplete"]
+    assert "the cluster's own rules apply besides" in review["status"]["evaluationError"]
+    assert world.requests == []
+    (outcome,) = world.terminals()
+    assert outcome["annotations"]["kubewitness.io/access-review"] == (
+        "the rules of the grants in 'web'"
+    )
 
 
 async def test_a_body_that_waits_to_be_asked_for_is_asked_for(world: World) -> None:
@@ -186,3 +264,6 @@ async def test_of_whom_no_grants_govern_the_cluster_is_asked(world: World) -> No
     assert (await world.get(PATH, method="POST", body=body))[0] == 200
     govern(world, grant("alice", "cluster-admin", cluster("prod")))
     assert (await world.get(PATH, method="POST", body=body))[0] == 200
+    world.access = people.access()
+    status, _, answer = await world.get(RULES, method="POST", body=rules_question())
+    assert (status, b"PodList" in answer) == (200, True)

@@ -13,10 +13,13 @@ from proxy.kube.self_review import (
     asked_about,
     denial,
     is_self_access_review,
+    is_self_rules_review,
+    read_namespace,
     read_question,
 )
 
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+RULES = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
 
 
 def test_only_the_review_about_oneself_is_one() -> None:
@@ -66,3 +69,26 @@ def test_no_is_said_in_kubernetes_words() -> None:
         "spec": {"resourceAttributes": {"namespace": "web", "verb": "get", "resource": "pods"}},
         "status": {"allowed": False, "denied": True, "reason": "because"},
     }
+
+
+def test_a_question_for_all_rules_is_another_one() -> None:
+    asked = request_info("POST", RULES)
+    assert is_self_rules_review(asked)
+    assert not is_self_access_review(asked)
+    for method, path in (("GET", RULES), ("POST", REVIEWS), ("POST", "/version")):
+        assert not is_self_rules_review(request_info(method, path)), path
+
+
+@pytest.mark.parametrize(
+    ("body", "namespace"),
+    [
+        (b'{"spec":{"namespace":"web"}}', "web"),
+        (b'{"spec":{}}', ""),
+        (b"{}", None),
+        (b'{"spec":{"namespace":1}}', None),
+        (b"k8s\x00\x0a\x02", None),
+        (b"\xff", None),
+    ],
+)
+def test_its_namespace_is_read(body: bytes, namespace: str | None) -> None:
+    assert read_namespace(body) == namespace
