@@ -1,11 +1,11 @@
-"""Who may approve that records leave: a second person, not a second name of the first.
+"""Who may approve that records leave, or end a hold: a second person, not a second name of the first.
 
 All of it is checked from what the state knows. An approver is a registered person, with a grant of
 their own that lets them and a credential, all from before the proposal, so that nobody is made up for
 it. And nobody whose hand is in that may be the other approver or the proposer: who registered them,
 who granted it, who issued a credential of theirs that counted then, or the one that issued that. Two
 approvers must not have been made by the same registered user either. The machine's own administrator
-makes the first ones, and approves nothing.
+makes the first ones, and approves nothing. Who ends a hold must not have been made by who placed it.
 """
 
 from collections.abc import Iterable
@@ -13,53 +13,68 @@ from typing import Final
 
 from proxy.authz.roles import role_of
 from proxy.clock import rfc3339
+from proxy.control.entry.admitting import LOCAL_ADMIN, LOCAL_ISSUER
 from proxy.control.entry.route import Act
 from proxy.errors import DeniedError, NotFoundError
 from proxy.state.access import ORGANIZATION, Grant, User, UserKind
 from proxy.state.permission import Permission
-from proxy.state.retention import Retention
+from proxy.state.retention import LegalHold, Retention
 from proxy.state.snapshot import Credential, Usage
 
 _ALL: Final = 100_000
 """Credentials and grants of one user that are looked at."""
 _MACHINE: Final = "token "
+_MADE: Final = "registered, granted something to, or issued a credential to"
 _HANDS: Final = (
-    "Somebody else approves, whom neither the proposer nor another approver registered, "
-    "granted anything or issued a credential."
+    "Somebody else approves, who was made an administrator by neither the proposer nor another "
+    "approver."
 )
 
 
 async def check_approver(act: Act, retention: Retention) -> tuple[str, ...]:
     """Names of those who made the caller an administrator. Raises DeniedError when the caller may
     not approve this proposal beside those who did."""
-    approvals = _Approvals(act, retention)
-    hands = await approvals.of_caller()
+    makers = _Makers(act, retention.proposed_at)
+    hands = await makers.of_caller()
     for other in {retention.proposed_by, *retention.approved_by} - {act.user}:
         if other in hands:
-            raise _refused(
-                act, f"{other!r}, who had a hand in this, made them what they are", _HANDS
-            )
+            raise _refused(act, f"{other!r}, who proposed or approved it, {_MADE} them", _HANDS)
     for other in retention.approved_by:
-        theirs = await approvals.of(other)
+        theirs = await makers.of(other)
         if act.user in theirs:
-            raise _refused(act, f"they made {other!r}, who approved, what they are", _HANDS)
+            raise _refused(act, f"they {_MADE} {other!r}, who approved", _HANDS)
         if both := sorted(hands & theirs & act.access.users.keys()):
             raise _refused(
                 act,
-                f"{both[0]!r} made both them and {other!r}, who approved, what they are",
+                f"{both[0]!r} {_MADE} both them and {other!r}, who approved",
                 "Somebody else approves, who was made an administrator by another person, or by "
                 "the machine's own administrator.",
             )
     return tuple(sorted(hands))
 
 
-class _Approvals:
-    """What the state knows of those who approve one proposal."""
+async def check_releaser(act: Act, hold: LegalHold) -> None:
+    """Raise DeniedError when who placed a hold made the caller what they are.
 
-    def __init__(self, act: Act, retention: Retention) -> None:
+    Where that was the machine's own administrator, who makes everybody at first, it does not matter.
+    """
+    hands = await _Makers(act, act.services.clock.now()).of(act.user)
+    if act.known.token is not None:
+        hands.add(act.known.token.created_by)
+    if hold.placed_by in hands - {LOCAL_ADMIN}:
+        raise DeniedError(
+            f"{act.user!r} may not release this: {hold.placed_by!r}, who placed it, {_MADE} them.",
+            hint="Ask an administrator whom somebody else made.",
+        )
+
+
+class _Makers:
+    """Who made people what they were at one moment, as far as the state knows."""
+
+    def __init__(self, act: Act, at: float) -> None:
         self._act = act
         self._store = act.services.store
-        self._at = retention.proposed_at
+        self._at = at
 
     async def of_caller(self) -> set[str]:
         """Who made the caller what they are. Raises DeniedError unless they are a person who was
@@ -89,7 +104,7 @@ class _Approvals:
         return await self._hands(user, [credential])
 
     async def of(self, name: str) -> set[str]:
-        """Who made somebody who approved what they are."""
+        """Who made somebody what they are; nobody, who is not registered."""
         user = self._act.access.users.get(name)
         return set() if user is None else await self._hands(user, ())
 
@@ -101,7 +116,8 @@ class _Approvals:
         seen: set[str] = set()
         for credential in {item.serial: item for item in (*used, *filter(self._counted, issued))}.values():  # fmt: skip
             found |= await self._issuers(credential, seen)
-        return found - {user.name}
+        # The machine itself issues its own administrator's.
+        return found - {user.name, LOCAL_ISSUER, ""}
 
     async def _grants(self, name: str) -> list[Grant]:
         """Grants to a user themselves that let them approve and counted at the proposal, the oldest

@@ -10,7 +10,7 @@ import msgspec
 
 from proxy.audit.moments import write_moment
 from proxy.clock import rfc3339
-from proxy.control.audit.approving import check_approver
+from proxy.control.audit.approving import check_approver, check_releaser
 from proxy.control.audit.search import moment
 from proxy.control.entry.fields import Text
 from proxy.control.entry.route import About, Act, Detail, Route
@@ -176,9 +176,13 @@ async def place_hold(act: Act) -> HoldItem:
 
 
 async def release_hold(act: Act) -> HoldItem:
-    """End a hold that somebody else placed."""
+    """End a hold that somebody else placed, who did not make the caller what they are."""
     act.require(Permission.MANAGE_RETENTION)
-    found = await act.services.store.retentions.release_hold(
+    retentions = act.services.store.retentions
+    for hold in await retentions.holds():
+        if hold.id == act.param("id"):
+            await check_releaser(act, hold)
+    found = await retentions.release_hold(
         act.param("id"), by=act.user, reason=act.body_as(ReleaseRequest).reason
     )
     return _hold(found)
