@@ -1,6 +1,6 @@
 import asyncio
-import os
 import ssl
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -104,11 +104,15 @@ def test_unusable_pems_are_refused(authorities: Authorities) -> None:
             client_context(ca_pem=ca)
 
 
-def test_no_file_and_no_descriptor_stays(authorities: Authorities) -> None:
+def test_no_file_and_no_descriptor_stays(
+    authorities: Authorities, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A directory of our own: others write to /tmp at the same time.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    there = set(tmp_path.iterdir())
     key = new_key()
     issued = authorities.issue(key.public_key(), user="proxy", ttl=60)
-    before = len(list(Path("/proc/self/fd").iterdir())), set(os.listdir("/tmp"))  # noqa: PTH208
+    before = len(list(Path("/proc/self/fd").iterdir()))
     client_context(ca_pem=None, certificate_pem=issued.pem, key_pem=key_pem(key))
-    after = len(list(Path("/proc/self/fd").iterdir())), set(os.listdir("/tmp"))  # noqa: PTH208
-    assert after[0] == before[0]
-    assert not any("tmp" in name for name in after[1] - before[1])
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert set(tmp_path.iterdir()) == there
