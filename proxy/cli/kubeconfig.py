@@ -144,7 +144,7 @@ def _say_issued(issued: dict[str, Any], contexts: list[str], output: Path, *, re
     write(f"Valid until {until(issued['notAfter'])}; serial {issued['serial']}.\n")
     if renews:
         write("Until then it gets itself certificates of an hour or less.\n")
-    write(f"Try:  kubectl --kubeconfig {visible(output)} get namespaces\n")
+    write(f"Try:  kubectl --kubeconfig {visible(output)} auth whoami\n")
 
 
 @app.command(

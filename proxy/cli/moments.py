@@ -55,6 +55,7 @@ def parse(text: str) -> datetime:
 def until(text: str) -> str:
     """An end in words: `2026-11-24 05:00:00 (8h)`, with what is left of it from now."""
     left = parse(text).timestamp() - SystemClock.now()
-    # A second or two were spent on the way here; `7h59m58s` would only puzzle.
-    rounded = round(left / 60) * 60 if left >= 120 else round(left)
+    # A second or two were spent on the way here; `7h59m58s` would only puzzle, as `29d23h59m` would.
+    unit = 3600 if left >= 48 * 3600 else 60 if left >= 120 else 1
+    rounded = round(left / unit) * unit
     return f"{local(text)} ({format_ttl(rounded)})" if left > 0 else f"{local(text)} (over)"

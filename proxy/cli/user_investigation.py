@@ -41,7 +41,7 @@ _CREDENTIALS: Final = (
     Column("status", 7),
     Column("until", rank=1, whole=True),
 )
-_GRANTS: Final = (Column("grant", rank=2, whole=True), Column("to", 8, 1), Column("role", 8), Column("where", 10), Column("status", 7))  # fmt: skip
+_GRANTS: Final = (Column("grant", rank=2, whole=True), Column("to", 8, 1), Column("role", 17), Column("where", 24), Column("status", 7))  # fmt: skip
 _CALLS: Final = (
     Column("time", whole=True),
     Column("address", 8, 1),

@@ -140,8 +140,10 @@ def read_kubeconfig(path: Path) -> Document:
     except OSError as error:
         raise InvalidInputError(f"{path}: cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
-        # A parser's message quotes the file, and the file holds secrets.
-        raise InvalidInputError(f"{path}: is not YAML.") from error
+        # A parser's message quotes the file, and the file holds secrets; where it stopped is none.
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1} " if mark else ""
+        raise InvalidInputError(f"{path}: {where}is not YAML.") from error
     problem = _problem(document)
     if problem:
         raise InvalidInputError(f"{path}: is not a kubeconfig: {problem}.")

@@ -50,7 +50,14 @@ def test_shown_times_are_as_short_as_they_can_be() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "left"), [(8 * 3600, "(8h)"), (8 * 3600 - 2, "(8h)"), (30.9, "s)"), (-5, "(over)")]
+    ("seconds", "left"),
+    [
+        (8 * 3600, "(8h)"),
+        (8 * 3600 - 2, "(8h)"),
+        (30 * 86400 - 90, "(30d)"),
+        (30.9, "s)"),
+        (-5, "(over)"),
+    ],
 )
 def test_validity_is_said_in_words(seconds: float, left: str) -> None:
     assert until(rfc3339(SystemClock.now() + seconds)).endswith(left)

@@ -13,7 +13,7 @@ import typer
 
 from proxy.audit import event
 from proxy.cli.app import app
-from proxy.cli.settings_table import rows
+from proxy.cli.settings_table import as_yaml, rows
 from proxy.control.entry.permissions import REQUIRED
 from proxy.control.openapi import document
 from proxy.control.routes import ROUTES
@@ -84,7 +84,7 @@ def settings() -> str:
             f"`{row.flag}`",
             f"`{row.variable}`",
             row.kind,
-            "none" if row.default in (None, "") else f"`{row.default}`",
+            "none" if row.default in (None, "") else f"`{as_yaml(row.default)}`",
             row.description,
         )
         for row in rows()

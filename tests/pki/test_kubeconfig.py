@@ -145,7 +145,7 @@ class TestMerging:
     ("content", "message"),
     [
         (b"precious notes", "top level is not a mapping"),
-        (b"a: [", "is not YAML"),
+        (b"a: b\n{c: d", ": line 2 is not YAML"),
         (b"\xff\xfe", "is not YAML"),
         (b"kind: Pod\napiVersion: v1", "kind and apiVersion"),
         (b"name: my settings", "neither clusters"),
