@@ -14,7 +14,7 @@ import structlog
 from proxy.audit.event import SystemEvent, body, new_id
 from proxy.audit.port import Journal
 from proxy.clock import Clock, rfc3339
-from proxy.errors import DeniedError, KubewitnessError, UnavailableError
+from proxy.errors import DeniedError, KubewitnessError
 
 _log = structlog.get_logger(__name__)
 
@@ -83,7 +83,7 @@ class Acts:
         except BaseException as error:
             try:
                 await record(_why(error))
-            except UnavailableError as unrecorded:
+            except KubewitnessError as unrecorded:
                 # The first error says more; the intent without an outcome stands in the record.
                 _log.warning("outcome not recorded", audit_id=event_id, error=unrecorded.message)
             raise

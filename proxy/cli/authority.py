@@ -54,7 +54,10 @@ def generate(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="Directory for ca.crt, ca.key, state.key.", show_default=False
+            "-o",
+            "--output",
+            help="Directory for ca.crt, ca.key, state.key and made.json.",
+            show_default=False,
         ),
     ] = None,
     secret: Annotated[
@@ -68,20 +71,24 @@ def generate(
 ) -> None:
     """Make an authority and a state key for replicas to share, without a server.
 
-    `serve` takes them as `tls.ca_cert_file`, `tls.ca_key_file` and `state_key_file`.
+    `serve` takes them as `tls.ca_cert_file`, `tls.ca_key_file` and `state_key_file`, and records who
+    made them from the note beside them, made.json.
     """
     from proxy.clock import SystemClock
     from proxy.runtime import shared_keys
+    from proxy.runtime.local_acts import person
 
     if bool(secret) == (output is not None):
         raise InvalidInputError("Say where to: --output DIR or --secret NAME.")
     clock = SystemClock()
     if output is not None:
-        shared_keys.write_shared(output.expanduser(), shared_keys.new_shared(clock))
+        directory = output.expanduser()
+        made = asyncio.run(shared_keys.new_shared(clock, person(), str(directory.absolute())))
+        shared_keys.write_shared(directory, made)
         say(f"Wrote {', '.join(shared_keys.FILES)} to {visible(output)}: keep them private.")
         return
-    made = asyncio.run(shared_keys.create_own_secret(secret, clock))
-    say(f"Secret {visible(secret)} {'was made' if made else 'is there already; it stays'}.")
+    new = asyncio.run(shared_keys.create_own_secret(secret, clock, person()))
+    say(f"Secret {visible(secret)} {'was made' if new else 'is there already; it stays'}.")
 
 
 def _show(found: dict[str, Any], form: Format) -> None:

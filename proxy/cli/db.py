@@ -66,6 +66,7 @@ def upgrade(
     `serve` never has these rights. An embedded database needs no upgrade: `serve` does it.
     """
     from proxy.runtime import database as runtime
+    from proxy.runtime.local_acts import person
 
     if database and database_file is not None:
         raise InvalidInputError("--database and --database-file are both set; keep one.")
@@ -76,7 +77,9 @@ def upgrade(
             "Say as whom: KUBEWITNESS_ADMIN_DATABASE=postgresql://ADMIN@HOST/DATABASE",
             hint="The password is best in ~/.pgpass.",
         )
-    asyncio.run(runtime.upgrade(database, login or [], lambda line: write(f"{line}\n")))
+    asyncio.run(
+        runtime.upgrade(database, login or [], lambda line: write(f"{line}\n"), actor=person())
+    )
 
 
 @app.command(epilog="Example:  kubewitness db status --count")

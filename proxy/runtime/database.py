@@ -1,37 +1,53 @@
 """What `kubewitness db` does: set PostgreSQL up, and say how it stands."""
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proxy.audit.acts import Acts
+from proxy.audit.acts import PROXY, Actor, Acts
 from proxy.audit.index.postgres import PostgresIndex
 from proxy.audit.index.postgresql import attestation
 from proxy.audit.index.postgresql.connecting import connect, translated
+from proxy.audit.index.postgresql.ddl import SCHEMA_VERSION
 from proxy.audit.index.postgresql.identity import Identity, KnownServer
 from proxy.audit.index.postgresql.upgrade import upgrading
+from proxy.clock import Clock, SystemClock
 from proxy.errors import KubewitnessError, UnavailableError
+from proxy.runtime.noted import UPGRADE, DatabaseNotes
 from proxy.settings import database_place
 from proxy.state import database as state
+from proxy.state.migrations import HEAD
 from proxy.state.roles import SCHEMA, VIEWS, Role
 
 ACCEPT: Final = "database.accept"
 
 
-async def upgrade(url: str, logins: Iterable[str], say: Callable[[str], None]) -> None:
+async def upgrade(
+    url: str,
+    logins: Sequence[str],
+    say: Callable[[str], None],
+    *,
+    actor: Actor = PROXY,
+    clock: Clock | None = None,
+) -> None:
     """Make or update roles, schema, state tables and rights as the administrator of `url`.
 
-    Raises SettingsError when the administrator lacks a right, UnavailableError when the server
-    does not answer.
+    Who did it is noted there, and put on record by the next server that starts. Raises SettingsError
+    when the administrator lacks a right, UnavailableError when the server does not answer.
     """
-    async with upgrading(url, logins, say):
-        engine = state.connect(url, admin=True)
-        try:
-            changed = await state.migrate(engine)
-        finally:
-            await engine.dispose()
-        say("state tables brought up to date" if changed else "state tables are up to date")
+    clock = clock or SystemClock()
+    acts = Acts(DatabaseNotes(url, clock).write, clock, actor)
+    detail = {"logins": list(logins)} if logins else {}
+    async with acts.act(UPGRADE, database_place(url), detail) as told:
+        async with upgrading(url, logins, say):
+            engine = state.connect(url, admin=True)
+            try:
+                changed = await state.migrate(engine)
+            finally:
+                await engine.dispose()
+            say("state tables brought up to date" if changed else "state tables are up to date")
+        told.update(stateSchema=HEAD, changed=changed, indexSchema=SCHEMA_VERSION)
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ from proxy.runtime.fleet import Fleet
 from proxy.runtime.last_start import record_settings
 from proxy.runtime.local_cluster import register_local
 from proxy.runtime.monitoring import checks, shared_registry
+from proxy.runtime.noted import record_noted
 from proxy.runtime.notify import notify, notify_waiting
 from proxy.runtime.patience import Patience, StoppedError
 from proxy.runtime.process import Stop, prepare
@@ -216,6 +217,7 @@ class Server:
                 clock=self._clock,
             )
             await register_local(self._settings.in_cluster, core.store, acts)
+            await record_noted(self._settings, core.store, into(core.journal), self._clock)
             await core.watcher.refresh()
 
         await (self._patience.until(ensure) if core.sharing is not None else ensure())

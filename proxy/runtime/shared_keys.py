@@ -11,12 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from proxy.audit.acts import Actor, Acts
+from proxy.audit.event import SystemEvent
 from proxy.clock import Clock
 from proxy.errors import ConflictError, UnavailableError
 from proxy.files import create_private
 from proxy.pki.authority import new_authority, pem
-from proxy.pki.keys import key_pem, new_key
+from proxy.pki.keys import fingerprint, key_pem, new_key
 from proxy.reaching import Upstream
+from proxy.runtime.noted import FILE, GENERATE, as_file, note_of
+from proxy.state.notes import Note
 from proxy.state.sealing import KEY_BYTES
 from proxy.upstream.asking import ask
 from proxy.upstream.cluster import Target
@@ -25,7 +29,7 @@ from proxy.upstream.handle import load_target
 from proxy.upstream.kubeclient import own_namespace
 from proxy.upstream.pool import Pool
 
-FILES: Final = ("ca.crt", "ca.key", "state.key")
+FILES: Final = (FILE, "ca.crt", "ca.key", "state.key")
 _LABELS: Final = {
     "app.kubernetes.io/name": "kubewitness",
     "app.kubernetes.io/managed-by": "kubewitness",
@@ -35,32 +39,49 @@ _CREATED: Final = 201
 _TAKEN: Final = 409
 
 
-def new_shared(clock: Clock) -> dict[str, bytes]:
-    """A new authority and a new key for the state, as the files of `FILES`."""
+async def new_shared(clock: Clock, actor: Actor, place: str) -> dict[str, bytes]:
+    """A new authority and a new key for the state, as the files of `FILES`, for `place`.
+
+    The first is a note of who made them: the server that uses them puts it on record.
+    """
     key = new_key()
-    certificate = pem(new_authority(key, clock.now()).certificate)
-    return dict(zip(FILES, (certificate, key_pem(key), os.urandom(KEY_BYTES)), strict=True))
+    certificate = new_authority(key, clock.now()).certificate
+    notes: list[Note] = []
+
+    async def note(event: SystemEvent) -> None:
+        notes.append(note_of(event, clock))
+
+    # What is made is kept together, in one directory or one Secret, or not at all.
+    async with Acts(note, clock, actor).act(GENERATE, fingerprint(certificate), {"place": place}):
+        pass
+    content = (as_file(notes), pem(certificate), key_pem(key), os.urandom(KEY_BYTES))
+    return dict(zip(FILES, content, strict=True))
 
 
 def write_shared(directory: Path, content: Mapping[str, bytes]) -> None:
     """Write `content` into `directory` (mode 0600), which is made when it is missing.
 
-    Raises ConflictError when one of the files is there, UnavailableError when it cannot be written.
+    Raises ConflictError when one of the files is there, UnavailableError when it cannot be written;
+    then none is left.
     """
     taken = [name for name in content if (directory / name).exists()]
     if taken:
         raise ConflictError(
             f"{directory / taken[0]} is there already.", hint="Name a directory without one."
         )
+    made: list[Path] = []
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, data in content.items():
             create_private(directory / name, data)
+            made.append(directory / name)
     except OSError as error:
+        for path in made:
+            path.unlink(missing_ok=True)
         raise UnavailableError(f"{directory}: {error.strerror or error}.") from error
 
 
-async def create_own_secret(name: str, clock: Clock) -> bool:
+async def create_own_secret(name: str, clock: Clock, actor: Actor) -> bool:
     """`create_secret` in the namespace of our own pod, by its service account.
 
     Raises AccessError outside a pod.
@@ -69,9 +90,8 @@ async def create_own_secret(name: str, clock: Clock) -> bool:
         "the pod's cluster", None, upstream=Upstream(), in_cluster=True, clock=clock
     )
     try:
-        return await create_secret(
-            handle.target, own_namespace(), name, new_shared(clock), clock=clock
-        )
+        content = await new_shared(clock, actor, f"secret {own_namespace()}/{name}")
+        return await create_secret(handle.target, own_namespace(), name, content, clock=clock)
     finally:
         await handle.close()
 

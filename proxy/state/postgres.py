@@ -50,6 +50,7 @@ _GRANTS: Final = {
     tables.roles.name: "SELECT, INSERT, UPDATE, DELETE",
     tables.sightings.name: "SELECT, INSERT, UPDATE, DELETE",
     tables.reconcilers.name: "SELECT, INSERT, UPDATE, DELETE",
+    tables.noted_acts.name: "SELECT, INSERT, UPDATE",
 }
 _OTHERS: Final = "SELECT, INSERT"
 

@@ -27,6 +27,7 @@ from proxy.state.api_tokens import Tokens
 from proxy.state.authorities import SharedAuthorities
 from proxy.state.change import Change
 from proxy.state.listening import Listening
+from proxy.state.notes import Notes
 from proxy.state.people import People
 from proxy.state.reading import read_access, read_tokens, read_version
 from proxy.state.reconcilers import Reconcilers
@@ -59,6 +60,7 @@ class StateStore:
         )
         self.authorities = SharedAuthorities(self._reading, self._changing, box, clock)
         self.sightings = Sightings(self._reading, self._changing, clock, remote=self.shared)
+        self.notes = Notes(self._changing, clock, remote=self.shared)
         self.reconcilers = Reconcilers(self._reading, self._changing, box, clock)
 
     @classmethod

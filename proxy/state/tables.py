@@ -257,3 +257,13 @@ reconcilers = Table(
     Column("created_at", Double, nullable=False),
     Column("created_by", Text, nullable=False),
 )
+
+# Acts that were done where no journal was (`proxy.state.notes`), until a server records them.
+noted_acts = Table(
+    "noted_acts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("noted_at", Double, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("recorded_at", Double),
+)

@@ -30,7 +30,7 @@ def test_generate_writes_what_replicas_share(command: Command, tmp_path: Path) -
     done = command("authority", "generate", "-o", str(tmp_path / "keys"), direct=True)
     assert done.code == 0, done.err
     assert {path.name for path in (tmp_path / "keys").iterdir()} == {
-        *("ca.crt", "ca.key", "state.key")
+        *("ca.crt", "ca.key", "state.key", "made.json")
     }
     assert "PRIVATE" not in done.out + done.err
     again = command("authority", "generate", "-o", str(tmp_path / "keys"), direct=True)

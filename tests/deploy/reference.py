@@ -25,6 +25,7 @@ REFERENCE = ROOT / "docs" / "reference"
 OWN_ACTIONS = {
     "audit.break-glass": "A call went on while others were refused: who, what, and what is left of the reserve.",
     "audit.state": "The state of the record changed: from, to, the cause, how long the former state lasted, how many calls it refused.",
+    "authority.generate": "`kubewitness authority generate` made an authority for replicas to share; recorded by the first server that uses it, `notedAt` is when it was done.",
     "call.withheld": "Under a call's own id: its client was told something else than the outcome before says, because that was confirmed too late.",
     "cluster.add": "The proxy registered the cluster that its pod runs in.",
     "credential.issue": "A start, or `init`, issued the credential of this machine's administrator, and why; `D/admin` has it.",
@@ -32,6 +33,7 @@ OWN_ACTIONS = {
     "credential.suspicious": "Under the id of an act of the control plane: the credential was used out of the ordinary; `suspicious` has the flags, and `kubewitness audit suspicious` lists them.",
     "cluster.reconcile": "RoleBindings of a cluster that is looked after differed from the grants: which ones; before and after they were mended, or `drift` where they are only reported.",
     "database.accept": "`kubewitness db accept-server` took another PostgreSQL server for the one whose records we know.",
+    "database.upgrade": "`kubewitness db upgrade` made or updated what is ours in PostgreSQL; recorded by the next server that starts, `notedAt` is when it was done.",
     "index.rebuild": "`kubewitness db rebuild` made the index anew, or added what it lacked, and compared it with the journals.",
     "instance.init": "`kubewitness init` made the data directory.",
     "journal.close": "The proxy ended in good order; nothing follows in this epoch.",

@@ -19,7 +19,7 @@ _RESET = """
     TRUNCATE kubewitness.clusters, kubewitness.credentials, kubewitness.authorities,
         kubewitness.users, kubewitness.groups, kubewitness.projects, kubewitness.roles,
         kubewitness.grants, kubewitness.tokens, kubewitness.sightings, kubewitness.reconcilers, kubewitness.retentions,
-        kubewitness.retention_approvals, kubewitness.legal_holds, kubewitness.legal_hold_releases;
+        kubewitness.noted_acts, kubewitness.retention_approvals, kubewitness.legal_holds, kubewitness.legal_hold_releases;
     UPDATE kubewitness.meta SET version = 1, access_version = 1, sealed_with = '';
 """
 

@@ -5,5 +5,5 @@ A change of `proxy.state.tables` is a new module in `versions/`, and `HEAD` name
 
 from typing import Final
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 """The revision a database of this version has; compared before Alembic is even imported."""
