@@ -1,6 +1,6 @@
 """`kubewitness group`: groups of users, to be granted something together."""
 
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -10,6 +10,10 @@ from proxy.cli.connection import connect, path_of
 from proxy.cli.context import DataDirOption, FormOption, ViaOption
 from proxy.cli.output import Column, Format, say, show, visible
 from proxy.cli.showing import counted, facts, show_one
+from proxy.errors import DeniedError
+
+if TYPE_CHECKING:
+    from proxy.cli.client import Client
 
 app = typer.Typer(help="Manage groups of users.", no_args_is_help=True)
 
@@ -42,8 +46,26 @@ def add(
 ) -> None:
     """Add a group. Put users in it with `user add --group` or `user change --add-group`."""
     body = {"name": name, "description": description, "reason": reason}
-    made = connect(data_dir, via).post("/groups", body)
+    client = connect(data_dir, via)
+    made = client.post("/groups", body)
     _tell(form, made, f"Added group {made['name']}.")
+    if form is Format.TABLE:
+        _say_governed(client, made["name"])
+
+
+def _say_governed(client: "Client", name: str) -> None:
+    """Who has the group in a certificate needs a grant from now on, and should not find out by a refusal."""
+    try:
+        held = {item["user"] for item in client.pages("/credentials") if name in item["groups"]}
+    except DeniedError:
+        return  # who may not see credentials is told nothing of them
+    if held:
+        from proxy.state.naming import some
+
+        say(
+            f"Grants decide from now on what {some(held)} may do, with {name} in the certificate: "
+            f"without one, nothing. `kubewitness grant add --group {name} --role ROLE --cluster C`"
+        )
 
 
 @app.command("list", epilog="Example:  kubewitness group list -o name")

@@ -34,3 +34,12 @@ def test_add_list_show_change_remove(prod: Plane, command: Command) -> None:
 def test_names_that_groups_cannot_have(prod: Plane, command: Command, name: str) -> None:
     del prod
     assert command("group", "add", name).code == 2
+
+
+def test_who_has_the_group_in_a_certificate_is_named(prod: Plane, command: Command) -> None:
+    prod.credential("alice")
+    prod.credential("bob")
+    done = command("group", "add", "dev")
+    assert "Grants decide from now on what alice, bob may do" in done.err
+    assert "`kubewitness grant add --group dev --role ROLE --cluster C`" in done.err
+    assert command("group", "add", "ops").err == ""
