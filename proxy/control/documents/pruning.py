@@ -1,7 +1,7 @@
 """What a pruning takes away: what no document mentions, of the kinds that documents mention.
 
-Only what the caller could take away by itself is looked at. Nobody removes themselves that way, nor
-the grant that makes them an administrator.
+Only what the caller manages is looked at. Nobody removes themselves that way, nor the grant that
+makes them an administrator, nor a denial of what they do not hold or are denied themselves.
 """
 
 from collections.abc import Iterator, Sequence
