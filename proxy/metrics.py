@@ -54,6 +54,7 @@ FLAGS: Final = (
     "new-network",
     "off-hours",
     "secret-burst",
+    "secret-list",
     "two-networks",
 )
 """Flags of `suspicious`, there from the start likewise."""

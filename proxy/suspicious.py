@@ -53,5 +53,11 @@ class Suspicious(Group):
         description="Refusals of a credential in a minute that are a burst; 0: none.",
     )
     secret_reads: int = Field(
-        default=30, ge=0, description="Reads of secrets in a minute that are a burst; 0: none."
+        default=30,
+        ge=0,
+        description="Reads of secrets in a minute that are a burst, a list counted as three; 0: none.",
+    )
+    secret_lists: bool = Field(
+        default=True,
+        description="Whether listing or watching the secrets of all namespaces is flagged.",
     )

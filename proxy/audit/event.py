@@ -113,7 +113,8 @@ class Call(msgspec.Struct, omit_defaults=True, rename={"audit_id": "auditID", "r
     label_selector: str = ""
     annotations: dict[str, str] = {}
     """`authorization.k8s.io/decision` and `/reason`, as kube-apiserver writes them;
-    `kubewitness.io/suspicious`: what is out of the ordinary about this use of the credential."""
+    `kubewitness.io/suspicious`: what is out of the ordinary about this use of the credential; the
+    outcome may have a flag more than the intent, when the cluster refuses the call."""
     raw: dict[str, str] = {}
     """Base64 of the fields whose bytes were not UTF-8."""
 

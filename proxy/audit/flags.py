@@ -30,6 +30,8 @@ class Flag(StrEnum):
     """Many of a credential's calls were refused within a minute."""
     SECRET_BURST = "secret-burst"  # noqa: S105  # a word
     """Secrets were read many times within a minute."""
+    SECRET_LIST = "secret-list"  # noqa: S105  # a word
+    """The secrets of all namespaces of a cluster were listed or watched."""
 
 
 def joined(flags: Iterable[Flag]) -> str:

@@ -57,6 +57,7 @@ class Keeper:
 
     async def level(self) -> None:
         """Write what is new here and read what is new elsewhere. Raises UnavailableError."""
+        self._suspicion.refresh()
         seen, gone = self._memory.take()
         seen.sort(key=lambda one: one.key)
         try:

@@ -109,6 +109,13 @@ class Memory:
 
     def note(self, user: str, credential: str, place: Place, now: float) -> None:
         """One call."""
+        self._meet(user, credential, place, now, calls=1)
+
+    def touch(self, user: str, credential: str, place: Place, now: float) -> None:
+        """A call that was noted goes on."""
+        self._meet(user, credential, place, now, calls=0)
+
+    def _meet(self, user: str, credential: str, place: Place, now: float, *, calls: int) -> None:
         for subjects, name, key in (
             (self.users, user, (user, WHOLE, place.address)),
             (self.credentials, credential, (user, credential, place.address)),
@@ -117,7 +124,7 @@ class Memory:
             if subject is None:
                 subject = subjects[name] = Subject()
             seen = subject.meet(place, now, now)
-            seen.told += 1
+            seen.told += calls
             self._dirty.add(key)
             self._evict(subject, key)
 
@@ -139,7 +146,7 @@ class Memory:
         seen = []
         for key in self._dirty:
             found = self._find(key)
-            if found is not None and found.told:
+            if found is not None:
                 seen.append(Sighting(*key, found.first, found.last, found.told))
                 found.told = 0
         gone = list(self._gone)

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from proxy.audit.flags import Flag, joined
 from proxy.authn.memory import Memory, Place, Seen, Subject, place_of
+from proxy.authn.streams import OpenStreams, Stream
 from proxy.clock import Clock
 from proxy.hours import WorkingHours
 from proxy.metrics import Metrics
@@ -34,7 +35,10 @@ class Use(NamedTuple):
     address: str
     machine: bool = False
     """Whether it belongs to a service, which has no working hours."""
-    reads_secrets: bool = False
+    secrets: int = 0
+    """Reads of secrets that it counts as."""
+    lists_all_secrets: bool = False
+    """Whether it lists or watches the secrets of all namespaces."""
 
 
 class Suspicion:
@@ -43,6 +47,8 @@ class Suspicion:
     def __init__(self, settings: Suspicious, *, clock: Clock, metrics: Metrics) -> None:
         self.settings = settings
         self.memory = Memory(clock.now())
+        self._streams = OpenStreams()
+        self._refreshed = clock.monotonic()
         self._clock = clock
         self._metrics = metrics
         self._hours = WorkingHours.parse(settings.hours) if settings.hours else None
@@ -69,13 +75,39 @@ class Suspicion:
             flags.append(Flag.LONG_SILENCE)
         if self._off_hours(use, now):
             flags.append(Flag.OFF_HOURS)
-        if use.reads_secrets and _burst(self._secrets, serial, settings.secret_reads, now):
+        if _burst(self._secrets, serial, settings.secret_reads, now, weight=use.secrets):
             flags.append(Flag.SECRET_BURST)
+        if use.lists_all_secrets and self._is_new_list(serial, now):
+            flags.append(Flag.SECRET_LIST)
         if serial in self._due:
             self._due.discard(serial)
             flags.append(Flag.DENIAL_BURST)
         self.memory.note(use.user, serial, place, now)
         return self._counted(flags)
+
+    def opened(self, user: str, serial: str, address: str) -> Stream:
+        """A stream is open from here on; hand what this returns to `closed`."""
+        place = place_of(address, self.settings.ipv4_prefix, self.settings.ipv6_prefix)
+        stream = Stream(user, serial, place)
+        self._streams.begin(stream)
+        return stream
+
+    def closed(self, stream: Stream) -> None:
+        """It has ended: until now its credential was in use there."""
+        self._streams.end(stream)
+        if self.settings.enabled:
+            self._still(stream)
+
+    def refresh(self) -> None:
+        """Note that open streams are still in use, now and then, for other processes to know."""
+        now, within = self._clock.monotonic(), self.settings.two_networks_seconds
+        if within and now - self._refreshed >= within / 3:
+            self._refreshed = now
+            for stream in self._streams.all():
+                self._still(stream)
+
+    def _still(self, stream: Stream) -> None:
+        self.memory.touch(stream.user, stream.serial, stream.place, self._clock.now())
 
     def denied(self, serial: str) -> str:
         """A call with a credential is being refused; the flag of a burst when that completes one."""
@@ -86,7 +118,7 @@ class Suspicion:
         return self._counted([Flag.DENIAL_BURST] if burst else [])
 
     def denied_before(self, serial: str) -> None:
-        """A call was refused whose record says what it says: a burst is told with the next one."""
+        """A call was refused that has no record of its own: a burst is told with the next one."""
         if self._denials_burst(serial):
             self._due.add(serial)
 
@@ -122,17 +154,17 @@ class Suspicion:
         return len(known) <= _POOL and now - newest >= days * _DAY
 
     def _elsewhere(self, own: Subject, place: Place, serial: str, now: float) -> bool:
-        """Whether the credential was used from another network a moment ago.
+        """Whether the credential was used from another network a moment ago, or is in use there.
 
         Of the other family of addresses it proves nothing: one machine may well have both.
         """
         within = self.settings.two_networks_seconds
-        for network, last in own.networks.items():
-            if (
-                now - last < within
-                and network != place.network
-                and (":" in network) == (":" in place.network)
-            ):
+        if not within:
+            return False
+        near = {network for network, last in own.networks.items() if now - last < within}
+        near.update(self._streams.networks(serial))
+        for network in near:
+            if network != place.network and (":" in network) == (":" in place.network):
                 return self._is_news((serial, Flag.TWO_NETWORKS, place.network), now)
         return False
 
@@ -151,6 +183,9 @@ class Suspicion:
             return False
         return self._is_news((use.serial, Flag.OFF_HOURS, ""), now)
 
+    def _is_new_list(self, serial: str, now: float) -> bool:
+        return self.settings.secret_lists and self._is_news((serial, Flag.SECRET_LIST, ""), now)
+
     def _is_news(self, what: tuple[str, Flag, str], now: float) -> bool:
         """Whether it was not told within the last hour."""
         if now - self._told.get(what, 0.0) < _REPEAT:
@@ -161,16 +196,19 @@ class Suspicion:
         return True
 
 
-def _burst(times: dict[str, deque[float]], serial: str, many: int, now: float) -> bool:
-    """Note one more, and say whether that makes `many` within a minute; then it begins anew."""
-    if not many:
+def _burst(
+    times: dict[str, deque[float]], serial: str, many: int, now: float, *, weight: int = 1
+) -> bool:
+    """Note one more, or `weight`, and say whether that makes `many` within a minute; then it begins
+    anew."""
+    if not many or not weight:
         return False
     recent = times.get(serial)
     if recent is None:
         if len(times) >= _MOST:
             times.clear()
         recent = times[serial] = deque(maxlen=many)
-    recent.append(now)
+    recent.extend([now] * weight)
     if len(recent) < many or now - recent[0] > _MINUTE:
         return False
     recent.clear()

@@ -95,7 +95,6 @@ class Pipeline:
         finally:
             connection.cluster = connection.permit = None
             self._observer.ended(received.record)
-            self._suspecting.ended(received.record)
 
     async def _answered(self, received: Received) -> None:
         """All steps; whoever stands in the way, the client gets an answer."""
@@ -126,7 +125,7 @@ class Pipeline:
         if described.upgrade:
             await self._tunnel(intended)  # 9, 10
         elif described.call_class is CallClass.STREAM:
-            with self._observer.stream():
+            with self._observer.stream(), self._suspecting.stream(identified):
                 await forwarding.forward(intended, self._pool)  # 9, 10
         else:
             await forwarding.forward(intended, self._pool)  # 9, 10
@@ -144,11 +143,12 @@ class Pipeline:
 
     async def _tunnel(self, intended: Intended) -> None:
         """9 and 10 of an upgrade; an answer other than 101 is relayed like any other."""
-        received = intended.cleared.authorized.identified.described.routed.received
+        identified = intended.cleared.authorized.identified
+        received = identified.described.routed.received
         client = received.connection
         upstream, response = await tunnel.open_tunnel(intended, self._pool)
         if response.status == 101:
-            with self._observer.stream():
+            with self._observer.stream(), self._suspecting.stream(identified):
                 await tunnel.run_tunnel(received.record, client, upstream, response)
             return
         client.reusable = False

@@ -1,13 +1,15 @@
 """The record of one call: its intent, its stages, and exactly one terminal event.
 
 Whatever way a call ends, `end` or `abandon` writes the terminal event, once. The description is
-encoded when the intent is written and does not change after that.
+encoded when the intent is written and does not change after that, but for what the cluster's answer
+adds to the annotations.
 
 An outcome whose confirmation comes too late is written all the same, and cannot be taken back: what
 the client was told instead is then a record of its own, under the same audit id (`correct`).
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from proxy.audit.event import (
@@ -27,6 +29,7 @@ from proxy.clock import Clock, rfc3339
 from proxy.kube.attributes import RequestInfo
 
 _MICROS: Final = 1_000_000
+_DENIED: Final = frozenset({401, 403})
 
 
 class CallRecord:
@@ -44,6 +47,7 @@ class CallRecord:
         "bytes_out",
         "call",
         "close_reason",
+        "denied_by_cluster",
         "ended",
         "forwarded",
         "info",
@@ -72,6 +76,8 @@ class CallRecord:
         self.ended = False
         self.forwarded = False
         """Whether any byte of the call went to the cluster."""
+        self.denied_by_cluster: Callable[[CallRecord], None] | None = None
+        """Told when the cluster refuses the call, before that is written."""
         self.released = False
         """Whether any byte of the cluster's answer went to the client."""
         self.summed = False
@@ -124,6 +130,10 @@ class CallRecord:
         self.status, self.close_reason = status, CloseReason.REFUSED
         self.summed = self.ended = True
 
+    def describe_again(self) -> None:
+        """The annotations have changed: what is written from here on has the new ones."""
+        self._description = describe(self.call)
+
     def abandon(self, status: ResponseStatus, reason: CloseReason) -> None:
         """Write the terminal event of a call that nobody waits for any more, if none was written.
 
@@ -174,6 +184,8 @@ class CallRecord:
             _ = self.intend()
         self.status = status.code
         self.close_reason = reason
+        if self.forwarded and status.code in _DENIED and self.denied_by_cluster is not None:
+            self.denied_by_cluster(self)
         outcome = self._append(name, status)
         self.ended = True
         return outcome

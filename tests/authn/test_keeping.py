@@ -146,3 +146,24 @@ async def test_turned_off_it_touches_nothing(store: StateStore, clock: ManualClo
     assert one.use(HOME) == ""
     await one.keeper.close()
     assert await store.sightings.latest(0.0, 10) == ([], clock.now())
+
+
+async def test_a_stream_that_one_serves_the_other_knows_of(
+    store: StateStore, clock: ManualClock
+) -> None:
+    one, other = Replica(store, clock), Replica(store, clock)
+    other.use(HOME)
+    clock.advance(3600)
+    one.use(CAFE)
+    stream = one.suspicion.opened("alice", "a1", CAFE)
+    for _ in range(100):
+        clock.advance(INTERVAL)
+        await one.keeper.level()
+    await other.keeper.level()
+    assert other.use(HOME) == "two-networks"
+    assert (await store.sightings.of_user("alice", 10))[0].calls == 1, "one call all the time"
+    one.suspicion.closed(stream)
+    clock.advance(7200)
+    await one.keeper.level()
+    await other.keeper.level()
+    assert other.use(HOME) == ""

@@ -216,10 +216,10 @@ def test_denials_by_a_cluster_are_told_with_the_next_call() -> None:
 
 def test_a_burst_of_secret_reads() -> None:
     watched = Watched(secret_reads=3)
-    reads = [watched.use(HOME, reads_secrets=True) for _ in range(4)]
+    reads = [watched.use(HOME, secrets=1) for _ in range(4)]
     assert reads == ["", "", "secret-burst", ""]
     assert watched.use(HOME) == ""
-    assert [watched.use(HOME, reads_secrets=True, after=40) for _ in range(9)] == [""] * 9
+    assert [watched.use(HOME, secrets=1, after=40) for _ in range(9)] == [""] * 9
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_each_can_be_turned_off(settings: dict[str, Any]) -> None:
     watched = Watched(**settings)
     watched.use(HOME)
     watched.use(CAFE)
-    assert {watched.use(HOME, reads_secrets=True) for _ in range(100)} == {""}
+    assert {watched.use(HOME, secrets=1) for _ in range(100)} == {""}
     assert {watched.suspicion.denied("a1") for _ in range(100)} == {""}
     assert watched.use(CAFE, after=400 * DAY) == ""
 
@@ -242,3 +242,68 @@ def test_turned_off_nothing_is_kept() -> None:
     watched = Watched(enabled=False)
     watched.use(HOME)
     assert watched.suspicion.memory.take() == ([], [])
+
+
+def test_a_stream_is_a_use_for_as_long_as_it_is_open() -> None:
+    watched = Watched()
+    watched.use(HOME)
+    watched.use(CAFE, after=DAY)
+    stolen = watched.suspicion.opened("alice", "a1", CAFE)
+    assert watched.use(HOME, after=3600) == "two-networks", "a shell is open elsewhere"
+    assert watched.use(CAFE, after=3600) == "", "from where the shell is, an hour after the other"
+    watched.clock.advance(3600)
+    watched.suspicion.closed(stolen)
+    assert watched.use(HOME, after=59) == "two-networks", "until a moment ago"
+    assert watched.use(HOME, after=7200) == ""
+
+
+def test_streams_of_others_and_from_the_same_network_are_nothing() -> None:
+    watched = Watched()
+    watched.use(HOME)
+    for user, serial, address in (
+        ("alice", "a2", CAFE),
+        ("bob", "b1", CAFE),
+        ("alice", "a1", "203.0.113.99"),
+        ("alice", "a1", "2001:db8::7"),
+    ):
+        watched.suspicion.opened(user, serial, address)
+    assert watched.use(HOME, after=3600) == ""
+
+
+def test_streams_are_forgotten_one_by_one() -> None:
+    watched = Watched()
+    watched.use(HOME)
+    streams = [watched.suspicion.opened("alice", "a1", CAFE) for _ in range(2)]
+    watched.suspicion.closed(streams[0])
+    assert watched.use(HOME, after=3600) == "two-networks"
+    watched.suspicion.closed(streams[1])
+    assert watched.use(HOME, after=3700) == ""
+
+
+def test_no_window_no_two_networks() -> None:
+    watched = Watched(two_networks_seconds=0)
+    watched.use(HOME)
+    watched.suspicion.opened("alice", "a1", CAFE)
+    assert watched.use(HOME) == ""
+
+
+def test_a_list_of_secrets_weighs_more_than_one() -> None:
+    watched = Watched(secret_reads=9)
+    assert [watched.use(HOME, secrets=3) for _ in range(4)] == ["", "", "secret-burst", ""]
+    assert watched.use(HOME, secrets=3, after=61) == "", "not within a minute"
+
+
+def test_all_secrets_are_told_once_an_hour() -> None:
+    watched = Watched()
+    found = [watched.use(HOME, lists_all_secrets=True, after=600) for _ in range(8)]
+    assert found == ["secret-list", "", "", "", "", "", "secret-list", ""]
+    quiet = Watched(secret_lists=False)
+    assert quiet.use(HOME, lists_all_secrets=True) == ""
+
+
+def test_a_burst_that_had_no_record_is_told_with_the_next_denial() -> None:
+    watched = Watched(denials=3)
+    for _ in range(3):
+        watched.suspicion.denied_before("a1")
+    assert watched.suspicion.denied("a1") == "denial-burst"
+    assert watched.suspicion.denied("a1") == ""

@@ -8,6 +8,7 @@ good and of one user.
 import hashlib
 import hmac
 import re
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -48,6 +49,23 @@ def claimed(request: web.Request) -> tuple[str, str]:
     except DeniedError:
         certificate = None
     return "" if certificate is None else certificate.user, "" if found is None else found[1]
+
+
+def presented(request: web.Request, snapshot: Snapshot, now: float) -> tuple[str, str]:
+    """Whose, and which, credential a refused request proved to have, as sightings name it.
+
+    Empty where it proved none: a token that does not count is nobody's.
+    """
+    with suppress(DeniedError):
+        bearer = _bearer(request)
+        if bearer is not None:
+            token = _token(bearer, snapshot, now)
+            return token.user, f"token {token.id}"
+    with suppress(DeniedError):
+        certificate = _certificate(request)
+        if certificate is not None:
+            return certificate.user, certificate.serial
+    return "", ""
 
 
 def admit(request: web.Request, snapshot: Snapshot, now: float, usage: Usage) -> Known:

@@ -24,7 +24,7 @@ from aiohttp import web
 from proxy.audit.event import SystemEvent, body, new_id, shortened
 from proxy.clock import rfc3339
 from proxy.control.entry import permissions
-from proxy.control.entry.admitting import admit, claimed
+from proxy.control.entry.admitting import admit, claimed, presented
 from proxy.control.entry.caller import Known
 from proxy.control.entry.problems import is_stranger, problem_of, response
 from proxy.control.entry.reading import read_body, read_query
@@ -41,7 +41,7 @@ from proxy.control.entry.recording import (
 )
 from proxy.control.entry.route import STREAM, About, Act, Route, Versioned
 from proxy.control.entry.services import Services
-from proxy.control.entry.suspecting import suspect
+from proxy.control.entry.suspecting import denied, name_of, suspect
 from proxy.errors import DeniedError, KubewitnessError, UnavailableError
 from proxy.tasks import spawn
 
@@ -74,10 +74,15 @@ async def _enter(
     route: Route, services: Services, request: web.Request, audit_id: str
 ) -> web.StreamResponse:
     known = await _admitted(route, services, request, audit_id)
-    await suspect(route, services, known, request.remote or "", audit_id)
-    act = Act(audit_id, services, request, known, request.remote or "")
+    source = request.remote or ""
+    await suspect(route, services, known, source, audit_id)
+    act = Act(audit_id, services, request, known, source)
     act = replace(act, query=read_query(route, request), body=await read_body(route, request))
-    result = await (_recorded(route, act) if route.action else route.handler(act))
+    try:
+        result = await (_recorded(route, act) if route.action else route.handler(act))
+    except DeniedError:
+        await denied(route, services, (known.user, name_of(known)[0]), source, audit_id)
+        raise
     if isinstance(result, web.StreamResponse):
         return result
     return _answer(route, result)
@@ -94,13 +99,15 @@ async def _admitted(route: Route, services: Services, request: web.Request, audi
             known = _allowed(route, services, request)
         _check_origin(request)
     except DeniedError as error:
+        source = request.remote or ""
+        used = presented(request, services.watcher.current, services.clock.now())
         services.metrics.refusals.labels("control-denied").inc()
-        if is_stranger(error) and not services.strangers.admits(
-            request.remote or "", "control-denied"
-        ):
+        if is_stranger(error) and not services.strangers.admits(source, "control-denied"):
             request[UNRECORDED] = True
+            services.suspicion.denied_before(used[1])
             raise
         await services.journal.append(body(_denial(route, services, request, audit_id, error)))
+        await denied(route, services, used, source, audit_id)
         raise
     return known
 

@@ -1,7 +1,7 @@
 """Uses of the control plane as `proxy.authn.suspicion` sees them.
 
 What is out of the ordinary is a system event of its own, under the audit id of the act, and durable
-before anything is done or shown.
+before anything is done or shown. Denials count, whether at the door or in the act.
 """
 
 from typing import Final
@@ -25,13 +25,36 @@ async def suspect(
     user = services.watcher.current.access.users.get(known.user)
     machine = user is not None and user.kind is UserKind.SERVICE
     flags = services.suspicion.look(Use(known.user, serial, issued_at, source, machine=machine))
+    await _record(flags, route, services, (known.user, serial), source, audit_id)
+
+
+async def denied(
+    route: Route, services: Services, used: tuple[str, str], source: str, audit_id: str
+) -> None:
+    """Count a denial; raises UnavailableError when it makes a burst and that cannot be recorded.
+
+    `used` is a user and their credential, as `name_of` names it; empty counts for nobody.
+    """
+    flags = services.suspicion.denied(used[1])
+    await _record(flags, route, services, used, source, audit_id)
+
+
+async def _record(
+    flags: str,
+    route: Route,
+    services: Services,
+    used: tuple[str, str],
+    source: str,
+    audit_id: str,
+) -> None:
     if not flags:
         return
+    user, serial = used
     event = SystemEvent(
         event_id=audit_id,
         stage_timestamp=rfc3339(services.clock.now()),
         action=ACTION,
-        actor=known.user,
+        actor=user,
         source_ips=(source,),
         target=serial,
         detail={"suspicious": flags, "route": f"{route.method} {route.path}"},
