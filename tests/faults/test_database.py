@@ -1,7 +1,5 @@
 """PostgreSQL cut, stopped and away: every record is there once, and each planted bug is noticed."""
 
-import time
-
 import pytest
 
 from tests.faults import database
@@ -29,7 +27,8 @@ async def test_immediate_stops() -> None:
 async def test_an_outage_is_made_up_for() -> None:
     report = await database.outage()
     assert not report.violations, report
-    assert int(report.counts["records"]) >= 2 * database.CI.calls, report
+    assert int(report.counts["records"]) > 2 * database.CI.calls, report
+    assert int(report.counts["calls meanwhile"]) > 0, report
 
 
 @pytest.mark.timeout(60)
@@ -41,7 +40,4 @@ async def test_a_journal_from_an_older_copy_is_noticed() -> None:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_planted_bugs_are_caught(bug: Bug) -> None:
-    began = time.monotonic()
-    report = bug.hunt(bug)
-    assert report.violations, f"{bug.breaks} Nobody noticed: {report}"
-    assert time.monotonic() - began < 60
+    bug.caught()

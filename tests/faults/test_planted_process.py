@@ -7,11 +7,10 @@ from tests.faults.hunting import BUGS
 from tests.faults.planted_process import CHANGES
 
 
-@pytest.mark.timeout(70)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_a_planted_bug_is_caught(bug: Bug) -> None:
-    report = bug.hunt(bug)
-    assert report.violations, f"not noticed: {bug.breaks}; {report}"
+    bug.caught()
 
 
 def test_every_bug_is_hunted() -> None:
