@@ -5,10 +5,11 @@ Usage: python -m tests.faults.controlled SCENE API_PORT SOCKET CONTROL
 Also what the fork server forks. It connects to the Unix socket CONTROL, says its process id, waits
 for `go`, serves, and answers each command (one JSON object a line) with one object:
 
-    go       start; `settings`, `bug`; `short`: which write takes only half
+    go       start; `settings`, `bug`; `short`: which write takes only half; `steady`: see `steady`
     fail     refuse disk operations: `what` (write, sync, create, …), `errno`
     hold     let syncs hang
     heal     end both
+    level    bring the embedded databases level with the journal
     status   failure, level, RSS, the longest stall of the loop since the last look, how long in
              all the machine had no processor for it, and when the disk last began to refuse
     end      drain, close, leave
@@ -23,18 +24,22 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
 from proxy import logs
+from proxy.audit.journal import waiting
 from proxy.audit.journal.storage import FileStorage, SegmentFile
 from proxy.runtime.process import prepare
 from proxy.tasks import spawn
 from tests.faults import planted_process
 from tests.faults.proxy_process import Serving, serving
 from tests.faults.scene import Scene
+from tests.faults.swapping import swapped
 
 _PR_SET_PTRACER = 0x59616D61
 _HELD_AT_MOST = 3600.0
@@ -97,17 +102,34 @@ class BreakableFile:
 
 
 class ShortWrite:
-    """`os.pwrite` that takes only half of what it is given, once: what the kernel may always do."""
+    """`os.pwrite` that takes only half of what it is given, once: what the kernel may always do.
 
-    def __init__(self, number: int) -> None:
+    Of calls on `path`, the `number`th; `said` is made when it has happened.
+    """
+
+    def __init__(self, path: str, number: int, said: Path) -> None:
+        self._path = path
         self._left = number
+        self._said = said
         self._sound = os.pwrite
 
     def __call__(self, descriptor: int, data: Any, offset: int) -> int:
-        self._left -= 1
-        if self._left == 0:
-            data = memoryview(data)[: len(data) // 2]
+        if str(Path(f"/proc/self/fd/{descriptor}").readlink()) == self._path:
+            self._left -= 1
+            if self._left == 0:
+                data = memoryview(data)[: len(data) // 2]
+                self._said.touch()
         return self._sound(descriptor, data, offset)
+
+
+@contextlib.contextmanager
+def steady() -> Iterator[None]:
+    """The same system calls in every run: each record is a batch of its own, whatever else waits,
+    and blocking work is done by one thread, so that whoever counts by thread counts the same."""
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1, "work"))
+    with swapped((waiting, "BATCH_RECORDS", 1)):
+        yield
 
 
 class Controlled:
@@ -127,23 +149,32 @@ class Controlled:
         prepare()
         settings = self._scene.settings(**go.get("settings", {}))
         if "short" in go:
-            os.pwrite = ShortWrite(go["short"])
+            path, number = go["short"]
+            os.pwrite = ShortWrite(path, number, self._scene.directory / "cut-short")
         storage = self._storage if go.get("breakable", True) else FileStorage()
         reader, writer = await asyncio.open_unix_connection(sock=control)
-        async with serving(
-            self._scene,
-            settings,
-            self._api_port,
-            self._socket,
-            storage=storage,
-            context=self._context,
-        ) as here:
+        async with contextlib.AsyncExitStack() as stack:
+            if go.get("steady"):
+                stack.enter_context(steady())
+            here = await stack.enter_async_context(
+                serving(
+                    self._scene,
+                    settings,
+                    self._api_port,
+                    self._socket,
+                    storage=storage,
+                    context=self._context,
+                    embedded=go.get("embedded", False),
+                )
+            )
             writer.write(b'{"ready":true}\n')
             watch = spawn(self._watch(), name="watch the loop")
             while line := await reader.readline():
                 command = json.loads(line)
                 if command["do"] == "end":
                     break
+                if command["do"] == "level":
+                    await here.level()
                 writer.write(json.dumps(self._obey(command, here)).encode() + b"\n")
             watch.cancel()
             self._storage.fail.clear()
@@ -163,7 +194,7 @@ class Controlled:
             case "heal":
                 self._storage.fail = {}
                 self._storage.free.set()
-            case "status":
+            case "status" | "level":
                 pass
             case other:
                 raise ValueError(other)

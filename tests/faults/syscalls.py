@@ -1,10 +1,15 @@
-"""System call rig: every system call on the journal's files, broken once in every way.
+"""System call rig: every system call on the proxy's files, broken once in every way.
 
 A small program, always the same: recover what a killed proxy left, serve a dozen calls, which fill
 a segment, end in good order. A clean run under strace counts its system calls; then each of them
 is broken in a run of its own: killed at, refused with EIO and ENOSPC, held up for half a second.
 (Half a write is not among strace's faults: the process cuts its own `pwrite` short, as the kernel
 may.) Afterwards a proxy starts without faults, and the oracle compares.
+
+strace counts by thread, so the program does the same in the same threads in each run (`steady` in
+tests.faults.controlled). A case counts only when strace, or the process, says that it came about.
+
+`run` is about the journal's files; `run_embedded` about those of SQLite beside it, state and index.
 """
 
 import os
@@ -15,7 +20,9 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
+from tests.faults import databases
 from tests.faults.client import Client
 from tests.faults.oracle import Oracle, Tail
 from tests.faults.report import Report
@@ -28,16 +35,36 @@ FAULTS = {
     "ENOSPC": "error=ENOSPC",
     "delay": "delay_enter=500000",
 }
+SHORT = "short write"
 CI = 60
-"""Broken runs; the choice is a seeded sample in which every system call and fault occurs."""
+"""Cases; the choice is a seeded sample in which every kind of system call and fault occurs."""
+CI_EMBEDDED = 40
+"""The same of SQLite's files."""
 RELEASE = 10**6
 """All of them."""
-TRIES = 5
-"""Runs of one case until its system call came about: how records gather in batches varies."""
-SETTINGS = {"journal": {"segment_bytes": 64 * 1024, "reserve_bytes": 256 * 1024}}
+TRIES = 12
+"""Runs of one case until it came about."""
+JOURNAL = {"segment_bytes": 64 * 1024, "reserve_bytes": 256 * 1024}
 SCRIPT = ["create", "get", "large", "delete", "exec", "events", "patch", "get", "create"]
+CALL = "create"
+"""With databases there is one: what it leaves in them takes some three hundred system calls."""
 PAD = "&pad=" + "x" * 4000
 """Makes records long, so that few calls fill a segment."""
+BOOKMARK = 1.0
+"""Seconds at most that the program waits for the bookmark of its finished segment."""
+
+
+class Case(NamedTuple):
+    """One system call, broken in one way."""
+
+    path: str
+    syscall: str
+    number: int
+    """The how-manieth of its kind on this file in its thread; of writes to be cut, in the process."""
+    fault: str
+
+    def __str__(self) -> str:
+        return f"{Path(self.path).name} {self.syscall} {self.number} {self.fault}"
 
 
 @dataclass
@@ -48,41 +75,67 @@ class Cases:
     template: Path
     client: Client
     log: Path
+    embedded: bool
     number: int = 0
     paths: set[str] = field(default_factory=set)
     traces: Path = field(init=False)
 
     def __post_init__(self) -> None:
         self.traces = self.here.scene.directory / "trace"
+        self.cut = self.here.scene.directory / "cut-short"
+        self.options: dict[str, object] = {
+            "settings": {"journal": JOURNAL}, "breakable": False, "steady": True,
+            "embedded": self.embedded,
+        }  # fmt: skip
 
-    def run(self, inject: str = "", short: int = 0) -> Trace | None:
+    def came_about(self, case: Case) -> bool:
+        """Break one system call; whether that happened."""
+        self.paths = {case.path}
+        if case.fault == SHORT:
+            self.run(str(case), short=[case.path, case.number])
+            return self.cut.exists()
+        inject = f"{case.syscall}:{FAULTS[case.fault]}:when={case.number}"
+        trace = self.run(str(case), inject)
+        for again in trace.synced_again():
+            self.here.oracle.violations.say(f"{case}: {again} synced after a failure")
+        if case.fault == "KILL":
+            return bool(trace.killed_at(case.path, case.syscall, case.number))
+        return bool(trace.instances(case.path, injected=True))
+
+    def run(self, what: str = "no fault", inject: str = "", short: object = None) -> Trace:
         """One run with one fault, then one without; the oracle compares."""
         self.number += 1
         scene = self.here.scene
         shutil.rmtree(scene.data_dir, ignore_errors=True)
         shutil.copytree(self.template, scene.data_dir)
+        self.cut.unlink(missing_ok=True)
         oracle = self._oracle()
         proxy = self.here.proxy()
-        options = {"settings": SETTINGS, "breakable": False}
+        trace = Trace([])
         if short:
-            self._program(proxy, {**options, "short": short})
-            trace = None
+            self._program(proxy, {"short": short})
         else:
             with traced(proxy.pid, self.traces, self.paths, inject):
-                self._program(proxy, options)
+                self._program(proxy, {})
             trace = Trace.read(self.traces)
-        what = inject or (f"short write {short}" if short else "no fault")
-        try:
-            again = self.here.proxy()
-            again.go(settings=SETTINGS, breakable=False)
-            again.end()
-        except (EOFError, RuntimeError) as error:
-            oracle.violations.say(f"it does not start any more: {error}")
-        oracle.check(final=True)
+        self._again(oracle)
         for text in oracle.violations:
             self.here.oracle.violations.say(f"{what}: {text.replace(PAD[1:], '…')}")
         self._count(oracle)
         return trace
+
+    def _again(self, oracle: Oracle) -> None:
+        """A start without faults, which recovers and catches up; then everything is compared."""
+        try:
+            proxy = self.here.proxy()
+            proxy.go(**self.options)
+            proxy.end()
+        except (EOFError, RuntimeError) as error:
+            oracle.violations.say(f"it does not start any more: {error}")
+        oracle.check(final=True)
+        if self.embedded:
+            records = oracle.reader.expected - 1
+            databases.compare(self.here.scene, records, oracle.violations)
 
     def _oracle(self) -> Oracle:
         """A new one, which knows what was before this run from the template's own logs."""
@@ -106,13 +159,27 @@ class Cases:
     def _program(self, proxy: Proxy, options: dict[str, object]) -> None:
         """Start, a dozen calls, end; however far it gets."""
         try:
-            proxy.go(**options)
-            calls(self.client, SCRIPT, proxy)
+            proxy.go(**self.options, **options)
+            if self.embedded:
+                calls(self.client, [CALL], proxy)
+                proxy.ask("level")
+            else:
+                calls(self.client, SCRIPT, proxy)
+                self._bookmarked()
             proxy.end()
         except (EOFError, RuntimeError, OSError):
             pass  # it was killed, or refused to start: what counts is what it leaves
         finally:
             proxy.close()
+
+    def _bookmarked(self) -> None:
+        """Wait for the bookmark of the last finished segment: who is told to end makes no more."""
+        until = time.monotonic() + BOOKMARK
+        while time.monotonic() < until:
+            names = sorted(path.stem for path in self.here.scene.journal.glob("*.jsonl"))
+            if len(names) > 1 and (self.here.scene.journal / f"{names[-2]}.open").exists():
+                return
+            time.sleep(0.01)
 
 
 def calls(client: Client, kinds: list[str], proxy: Proxy) -> None:
@@ -137,57 +204,56 @@ def calls(client: Client, kinds: list[str], proxy: Proxy) -> None:
         connection.sock.close()
 
 
-def run(most: int = CI, seed: int = 1) -> Report:
+def run(most: int = CI, seed: int = 1, *, embedded: bool = False) -> Report:
     """Break `most` system calls, each in one way, or all in all ways when there are fewer."""
     report = Report("system calls", seed)
+    counts = report.counts
     with rig(report) as here:
-        cases = _prepared(here)
-        clean = cases.run()
-        assert clean is not None
-        cases.paths = clean.paths(here.scene.data_dir)
-        clean = cases.run()
-        assert clean is not None
-        instances = {one for path in cases.paths for one in clean.instances(path)}
-        report.counts["system calls of the program"] = len(instances)
-        wanted = sorted({(one.path, one.syscall, one.number) for one in instances})
-        todo = [(*one, fault) for one in wanted for fault in FAULTS]
+        cases = _prepared(here, embedded)
+        todo = _all(cases, counts)
         chosen = _sample(todo, most, seed)
-        report.counts["cases"] = len(chosen)
-        broken = dict.fromkeys(FAULTS, 0)
-        began = time.monotonic()
+        counts["cases"] = len(chosen)
+        broken = dict.fromkeys([*FAULTS, SHORT], 0)
+        began, first = time.monotonic(), cases.number
+        missed = []
         for case in chosen:
-            broken[case[3]] += _broken(cases, case)
+            if any(cases.came_about(case) for _ in range(TRIES)):
+                broken[case.fault] += 1
+            else:
+                missed.append(str(case))
             if here.oracle.violations:
                 break
-        writes = max((one.number for one in instances if one.syscall == "pwrite64"), default=0)
-        for number in range(1, writes + 1, max(1, 10 * writes // most)):
-            cases.run(short=number)
-            report.counts["short writes"] = int(report.counts.get("short writes", 0)) + 1
-        report.counts["runs with a fault"] = cases.number - 2
-        report.counts |= {f"broken by {fault}": count for fault, count in broken.items()}
-        report.counts["ms a run"] = round((time.monotonic() - began) * 1000 / cases.number)
+        counts["came about"] = sum(broken.values())
+        counts["runs with a fault"] = cases.number - first
+        counts |= {f"broken by {fault}": count for fault, count in broken.items()}
+        counts["ms a run"] = round((time.monotonic() - began) * 1000 / (cases.number - first))
+        for one in missed:
+            here.oracle.violations.say(f"{one}: did not come about in {TRIES} runs")
     return report
 
 
-Case = tuple[str, str, int, str]
-"""Path, system call, the how-manieth, fault."""
+def run_embedded(most: int = CI_EMBEDDED, seed: int = 1) -> Report:
+    """The same for the files of SQLite: the state's database and the index."""
+    return run(most, seed, embedded=True)
 
 
-def _broken(cases: Cases, case: Case) -> bool:
-    """Break one system call; whether it came about."""
-    path, name, number, fault = case
-    cases.paths = {path}
-    for _ in range(TRIES):
-        trace = cases.run(f"{name}:{FAULTS[fault]}:when={number}")
-        assert trace is not None
-        for again in trace.synced_again():
-            cases.here.oracle.violations.say(
-                f"{name} {number} {fault}: {again} synced after a failure"
-            )
-        killed = trace.killed_at(path, name, number)
-        if killed if fault == "KILL" else trace.instances(path, injected=True):
-            return True
-    return False
+def _all(cases: Cases, counts: dict[str, int | float | str]) -> list[Case]:
+    """Every case there is, from a clean run."""
+    data = cases.here.scene.data_dir
+    found = cases.run().paths(data)
+    databases = {path for path in found if Path(path).name.startswith(("state.db", "index.db"))}
+    cases.paths = databases if cases.embedded else found - databases
+    clean = cases.run()
+    instances = {one for path in cases.paths for one in clean.instances(path)}
+    counts["system calls of the program"] = len(instances)
+    wanted = sorted({(one.path, one.syscall, one.number) for one in instances})
+    todo = [Case(*one, fault) for one in wanted for fault in FAULTS]
+    if cases.embedded:
+        return todo  # SQLite's writes are not ours to cut
+    for path in sorted(cases.paths):
+        writes = sum(one.path == path and one.syscall == "pwrite64" for one in instances)
+        todo += [Case(path, "pwrite64", number + 1, SHORT) for number in range(writes)]
+    return todo
 
 
 def _sample(todo: list[Case], most: int, seed: int) -> list[Case]:
@@ -196,12 +262,12 @@ def _sample(todo: list[Case], most: int, seed: int) -> list[Case]:
         return todo
     shuffled = todo[:]
     random.Random(seed).shuffle(shuffled)
-    first = {(case[1], case[3]): case for case in shuffled}
+    first = {(case.syscall, case.fault): case for case in shuffled}
     rest = [case for case in shuffled if case not in first.values()]
     return (list(first.values()) + rest)[:most]
 
 
-def _prepared(here: Rig) -> Cases:
+def _prepared(here: Rig, embedded: bool) -> Cases:
     """What a killed proxy left, to be recovered in each run."""
     scene = here.scene
     log = scene.directory / "client-0.log"
@@ -213,12 +279,17 @@ def _prepared(here: Rig) -> Cases:
         random.Random(here.seed),
         scene.client_context("alice"),
         [],
-        pad=PAD,
+        pad="" if embedded else PAD,
         patience=3.0,
     )
+    if embedded:
+        scene.data_dir.mkdir()
+        databases.seeded(scene)
     proxy = here.proxy()
-    proxy.go(settings=SETTINGS, breakable=False)
+    proxy.go(settings={"journal": JOURNAL}, breakable=False, embedded=embedded)
     calls(client, ["create", "get", "large"], proxy)
+    if embedded:
+        proxy.ask("level")
     open_call = threading.Thread(target=calls, args=(client, ["watch"], proxy))
     open_call.start()
     time.sleep(0.01)
@@ -226,8 +297,9 @@ def _prepared(here: Rig) -> Cases:
     open_call.join()
     template = scene.directory / "template"
     shutil.copytree(scene.data_dir, template)
-    return Cases(here, template, client, log)
+    return Cases(here, template, client, log, embedded)
 
 
 if __name__ == "__main__":
     print(run(int(sys.argv[1]) if len(sys.argv) > 1 else CI))
+    print(run_embedded(int(sys.argv[1]) if len(sys.argv) > 1 else CI_EMBEDDED))

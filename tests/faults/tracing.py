@@ -31,11 +31,20 @@ SYSCALLS = [
     "fstat",
     "newfstatat",
     "flock",
+    "fcntl",
+    "access",
+    "faccessat",
+    "faccessat2",
+    "chmod",
+    "fchmod",
+    "fchmodat",
     "getdents64",
     "statx",
     "link",
     "linkat",
 ]
+_FIRST_PATH = {"rename", "link"}
+"""Of two paths strace goes by the first: such a call is one on that file."""
 _LINE = re.compile(r"^(\d+) +([a-z0-9]+)\(")
 _DESCRIPTOR = re.compile(r"^\d+ +[a-z0-9]+\((\d+)<([^>]*)>")
 _PATH = re.compile(r'"(/[^"]+)"|<(/[^>(]+)>')
@@ -84,6 +93,8 @@ class Trace:
             assert match is not None
             pid, name = match.groups()
             if f'"{path}"' not in line and f"<{path}>" not in line:
+                continue
+            if name in _FIRST_PATH and f'{name}("{path}"' not in line:
                 continue
             threads.setdefault(pid, len(threads))
             numbers[pid, name] = numbers.get((pid, name), 0) + 1
