@@ -22,6 +22,7 @@ from tests.faults import (
     database,
     full_disk,
     hung,
+    hung_database,
     kill,
     reaction,
     replicas,
@@ -53,9 +54,21 @@ RIGS: dict[str, tuple[Run, Run]] = {
         lambda: syscalls.run(syscalls.CI),
         lambda: syscalls.run(syscalls.RELEASE),
     ),
+    "system-calls-sqlite": (
+        lambda: syscalls.run_embedded(syscalls.CI_EMBEDDED),
+        lambda: syscalls.run_embedded(syscalls.RELEASE),
+    ),
     "reaction": (lambda: reaction.run(reaction.CI), lambda: reaction.run(reaction.RELEASE)),
     "full-disk": (lambda: full_disk.run(full_disk.CI), lambda: full_disk.run(full_disk.RELEASE)),
     "hung": (lambda: hung.run(hung.CI), lambda: hung.run(hung.RELEASE)),
+    "hung-database": (
+        lambda: hung_database.run(hung_database.CI),
+        lambda: hung_database.run(hung_database.RELEASE),
+    ),
+    "stopped-database": (
+        lambda: hung_database.run_stopped(hung_database.CI),
+        lambda: hung_database.run_stopped(hung_database.STOPPED),
+    ),
     "frozen": (hung.run_frozen, lambda: hung.run_frozen(30.0)),
     "taken-away": (
         lambda: tampering.run(tampering.CI),

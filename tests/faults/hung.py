@@ -7,6 +7,7 @@ Two ways to hang it: a storage whose sync blocks, and, for root, an ext4 of its 
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from proxy.audit.event import WITHHELD
 from tests.faults.oracle import Oracle
@@ -26,15 +27,24 @@ CI = 8.0
 RELEASE = 600.0
 
 
+@dataclass(frozen=True)
+class Hanging:
+    """How something is hung, and let go again."""
+
+    what: str
+    hang: Callable[[], object]
+    free: Callable[[], object]
+    volume: Volume | None = None
+
+
 def run(seconds: float = CI, seed: int = 1, bug: str = "") -> Report:
     """Hang the storage's syncs for so long."""
     report = Report("hung disk", seed)
     with rig(report) as here:
         proxy = here.proxy()
         proxy.go(settings={"journal": {"reserve_bytes": 0}}, bug=bug)
-        _blackhole(
-            here, proxy, report, seconds, lambda: proxy.ask("hold"), lambda: proxy.ask("heal")
-        )
+        held = Hanging("disk", lambda: proxy.ask("hold"), lambda: proxy.ask("heal"))
+        blackhole(here, proxy, report, seconds, held)
     return report
 
 
@@ -48,28 +58,21 @@ def run_frozen(seconds: float = 3.0, seed: int = 1) -> Report:
         proxy = here.started(volume.enter)
         proxy.go(settings={"journal": {"reserve_bytes": 0}}, breakable=False)
         with frozen(volume) as (freeze, thaw):
-            _blackhole(here, proxy, report, seconds, freeze, thaw, volume)
+            blackhole(here, proxy, report, seconds, Hanging("disk", freeze, thaw, volume))
     return report
 
 
-def _blackhole(
-    here: Rig,
-    proxy: Proxy,
-    report: Report,
-    seconds: float,
-    hang: Callable[[], object],
-    free: Callable[[], object],
-    volume: Volume | None = None,
-) -> None:
+def blackhole(here: Rig, proxy: Proxy, report: Report, seconds: float, hanging: Hanging) -> None:
+    """Hang it under load for so long, and let it go; see the module for what must hold."""
     oracle = here.oracle
-    if volume is not None:
-        oracle.move(volume.seen(here.scene.journal))
+    if hanging.volume is not None:
+        oracle.move(hanging.volume.seen(here.scene.journal))
     oracle.answers = []
     here.clients("mixed", 6, pause=0.02)
     here.clients("writes", 2, pause=0.02)
     here.under_way()
     before = proxy.ask("status")
-    hang()
+    hanging.hang()
     began = time.monotonic()
     grown, stall, slowest = 0, 0.0, 0.0
     aside = [before["pushed_aside_ms"]] * 6
@@ -81,10 +84,13 @@ def _blackhole(
         grown = max(grown, status["rss"] - before["rss"])
         stall = max(stall, status["stall_ms"])
         # What the machine did not give us while a call waited is not the proxy's doing.
-        slowest = max(slowest, _heard(here, began, (aside[-1] - aside[0]) / 1000, refused))
-    free()
+        machine = (aside[-1] - aside[0]) / 1000
+        slowest = max(slowest, _heard(here, began, machine, refused, hanging.what))
+    status = proxy.ask("status")
+    hanging.free()
     freed = time.monotonic()
     healed = here.good_after(freed, freed)
+    machine = (proxy.ask("status")["pushed_aside_ms"] - status["pushed_aside_ms"]) / 1000
     here.processes.end_clients()
     report.counts |= {
         "blackhole s": round(seconds, 1),
@@ -98,8 +104,8 @@ def _blackhole(
         oracle.violations.say(f"the loop stood still for {stall:.0f} ms")
     if grown > GROWTH:
         oracle.violations.say(f"it grew by {grown / 2**20:.0f} MiB")
-    if healed > HEALED_WITHIN:
-        oracle.violations.say(f"calls go on only {healed:.2f} s after the disk was back")
+    if healed > HEALED_WITHIN + machine:
+        oracle.violations.say(f"calls go on only {healed:.2f} s after the {hanging.what} was back")
     if not oracle.violations:
         proxy.end()
         oracle.check(final=True)
@@ -122,7 +128,7 @@ def _corrected(oracle: Oracle, refused: set[str]) -> int:
     return len(said)
 
 
-def _heard(here: Rig, began: float, machine: float, refused: set[str]) -> float:
+def _heard(here: Rig, began: float, machine: float, refused: set[str], what: str) -> float:
     """The slowest answer since the last look; none may take longer than the deadline."""
     oracle = here.oracle
     assert oracle.answers is not None
@@ -137,7 +143,7 @@ def _heard(here: Rig, began: float, machine: float, refused: set[str]) -> float:
         if told.ms > (DEADLINE + SLACK + machine) * 1000:
             oracle.violations.say(f"{told.target}: waited {told.ms:.0f} ms")
         if told.status != 503 and told.began > began + SLACK:
-            oracle.violations.say(f"{told.target}: answered {told.status} while the disk hung")
+            oracle.violations.say(f"{told.target}: answered {told.status} while the {what} hung")
     refused |= {told.audit_id for told in oracle.answers if told.status == 503}
     oracle.answers.clear()
     for target, since in here.waiting():

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from tests.faults import cuts, full_disk, hung, kill, reaction
+from tests.faults import cuts, full_disk, hung, hung_database, kill, reaction
 from tests.faults.bug import Bug
 from tests.faults.planted_process import planted
 from tests.faults.report import Report
@@ -33,6 +33,10 @@ def _hung(bug: Bug) -> Report:
     return hung.run(3, seed=3, bug=bug.name)
 
 
+def _hung_database(bug: Bug) -> Report:
+    return hung_database.run(5, seed=3, bug=bug.name)
+
+
 def _hung_often(bug: Bug) -> Report:
     """Until the disk hangs at a moment when an outcome is on its way to it."""
     until = time.monotonic() + SECONDS - 10
@@ -59,6 +63,11 @@ _TABLE: list[tuple[str, str, Callable[[Bug], Report]]] = [
     ("client-gone-unrecorded", "a call whose client left has no terminal event", _cuts),
     ("break-glass-for-everybody", "the reserve serves whoever comes", _full_disk),
     ("deadline-not-enforced", "calls wait for a hung disk as long as it hangs", _hung),
+    (
+        "database-deadline-not-enforced",
+        "calls wait for a hung database as long as it hangs",
+        _hung_database,
+    ),
     (
         "withheld-answer-on-record-as-given",
         "an answer that was withheld stands on record as if it had been given",

@@ -11,6 +11,7 @@ from typing import Any
 from proxy.audit.event import CloseReason, ResponseStatus, Stage, describe
 from proxy.audit.journal.watchdog import Watchdog
 from proxy.audit.port import JournalUnavailableError
+from proxy.audit.replication import ReplicatedJournal
 from proxy.gateway import forwarding
 from proxy.gateway.admission import Admission
 from proxy.gateway.exchange import Cleared, Identified, Intended
@@ -173,6 +174,10 @@ def _tick_idly(self: Watchdog) -> None:
     self._timer = self._loop.call_later(0.02, lambda: _tick_idly(self))
 
 
+def _never_look(self: ReplicatedJournal) -> None:
+    """Nobody looks at the deadlines of those who wait for the database."""
+
+
 Change = tuple[Any, str, Any]
 
 CHANGES: dict[str, Callable[[], list[Change]]] = {
@@ -204,6 +209,7 @@ CHANGES: dict[str, Callable[[], list[Change]]] = {
     "client-gone-unrecorded": lambda: [(Pipeline, "_finish", _finish_but_not_gone)],
     "break-glass-for-everybody": lambda: [(Admission, "admit", _admit_everybody)],
     "deadline-not-enforced": lambda: [(Watchdog, "_tick", _tick_idly)],
+    "database-deadline-not-enforced": lambda: [(ReplicatedJournal, "_watch", _never_look)],
     "withheld-answer-on-record-as-given": lambda: [(Pipeline, "_correct", _correct_nothing)],
 }
 """What each bug replaces, by name."""
