@@ -1,8 +1,8 @@
 """Replicas: three real processes on one PostgreSQL, killed in turn under load, and it with them.
 
 Everything that a client or kubectl was told, and everything that an API server executed, must be
-in PostgreSQL once, equal to the journals byte for byte. Revocations and changes of clusters, made
-at one replica, must hold at all of them within a second.
+in PostgreSQL once, equal to the journals byte for byte. Changes of credentials, clusters and grants,
+made at one replica, must hold at all of them within a second.
 
 With `audit.ack: replicated` the rig ends by losing a volume: one replica dies while the database
 is away, and its journal with it. What it had acknowledged must be there all the same.
@@ -12,28 +12,21 @@ import contextlib
 import json
 import random
 import shutil
-import socket
-import ssl
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from tests.faults import replicas_check as check
-from tests.faults.client import Reader
 from tests.faults.oracle import Violations
+from tests.faults.replicas_changes import Changes
 from tests.faults.replicas_site import COUNT, READY, Replica, Site, site, together
 from tests.faults.report import Report
 
 KUBECTL = Path(sys.executable).with_name("kubectl")
-PROMPT = 1.0
-"""Seconds in which a change made at one replica holds at all."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +37,7 @@ class Size:
     stops: int
     """Of PostgreSQL."""
     changes: int
-    """Revocations and cluster changes that are timed."""
+    """Of credentials, clusters and grants, each of them timed; see tests.faults.replicas_changes."""
     seconds: float = 3600.0
     """No more kills after so long; the counts say how far it came."""
     threads: int = 2
@@ -57,7 +50,7 @@ class Size:
 
 
 CI = Size(kills=3, stops=5, changes=1)
-RELEASE = Size(kills=150, stops=25, changes=40, threads=3)
+RELEASE = Size(kills=40, stops=10, changes=15, threads=3, seconds=420.0)
 
 
 def run(
@@ -96,8 +89,6 @@ class Rig:
     report: Report
     say: Violations = field(default_factory=Violations)
     applied: list[str] = field(default_factory=list)
-    delays: list[float] = field(default_factory=list)
-    """Seconds until a change held everywhere."""
     healed: list[float] = field(default_factory=list)
     """Seconds from PostgreSQL's return until every replica was ready."""
     logs: list[Path] = field(default_factory=list)
@@ -107,6 +98,7 @@ class Rig:
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.report.seed)
+        self.changes = Changes(self.site, self.say)
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
         self._numbers = iter(range(10**9))
@@ -172,9 +164,8 @@ class Rig:
             if (late and turn == "kill") or self.say:
                 continue
             time.sleep(self.chance.uniform(0.1, 0.6))
-            {"kill": self._kill, "stop": self._stop_database, "change": self._change}[turn](
-                done[turn]
-            )
+            work = {"kill": self._kill, "stop": self._stop_database, "change": self._change}
+            work[turn](done[turn])
             done[turn] += 1
         self.report.counts |= {
             "kills": done["kill"],
@@ -202,45 +193,10 @@ class Rig:
         together(Replica.wait, self.site.replicas)
         self.healed.append(time.monotonic() - began)
 
-    # --- changes that must hold everywhere ------------------------------------------------------
-
     def _change(self, number: int) -> None:
         """Change something at one replica, and try at all; one of them has just been started."""
-        one, two, three = (self.site.replicas[(number + turn) % COUNT] for turn in range(COUNT))
         self._kill(number)
-        user, cluster = f"mallory{number}", f"extra{number}"
-        kubeconfig = self.site.kubeconfig(one, user, "*")
-        context = _context(kubeconfig, self.site.folder / f"{user}.pem")
-        added = {"name": cluster, "kubeconfig": self.site.sandbox.read_text()}
-        changes: tuple[tuple[Callable[[], object] | None, str, int, str], ...] = (
-            (None, "prod", 200, "accepts a new credential"),
-            (lambda: two.admin().post("/clusters", added), cluster, 200, "reaches a new cluster"),
-            (
-                lambda: three.admin().delete(f"/clusters/{cluster}"),
-                *(cluster, 403, "knows that a cluster was removed"),
-            ),
-            (
-                lambda: two.admin().post("/credentials/revoke", {"user": user}),
-                *("prod", 401, "refuses a revoked credential"),
-            ),
-        )
-        for make, where, status, what in changes:
-            if make is not None:
-                make()
-            self._until(context, where, status, what)
-            if self.say:
-                return
-
-    def _until(self, context: ssl.SSLContext, cluster: str, status: int, what: str) -> None:
-        """Try everywhere until each replica answers with `status`; a violation when that is late."""
-        began = time.monotonic()
-        waiting = list(self.site.replicas)
-        while waiting and time.monotonic() - began < 5 * PROMPT:
-            found = [(each, _status(each.ports[0], context, cluster)) for each in waiting]
-            waiting = [each for each, answered in found if answered != status]
-        self.delays.append(time.monotonic() - began)
-        if waiting or self.delays[-1] > PROMPT:
-            self.say.say(f"after {self.delays[-1]:.2f} s not every replica {what}")
+        self.changes.make(number)
 
     # --- a lost volume -------------------------------------------------------------------------
 
@@ -317,8 +273,7 @@ class Rig:
         counts["applied by kubectl"] = len(self.applied)
         if self.healed:
             counts["ready after PostgreSQL is back s (max)"] = round(max(self.healed), 2)
-        if self.delays:
-            counts["change holds everywhere after s (max)"] = round(max(self.delays), 3)
+        counts |= self.changes.counts()
         self.report.violations += self.say
 
     def _configmaps(self) -> list[str]:
@@ -335,34 +290,6 @@ class Rig:
             raise RuntimeError(found.stderr)
         names = [line.partition("/")[2] for line in found.stdout.split()]
         return [name for name in names if name.startswith("kw-")]
-
-
-def _context(kubeconfig: Path, target: Path) -> ssl.SSLContext:
-    """A client's TLS with the identity of a kubeconfig."""
-    import base64
-
-    found = yaml.safe_load(kubeconfig.read_text())
-    cluster, login = found["clusters"][0]["cluster"], found["users"][0]["user"]
-    trust = base64.b64decode(cluster["certificate-authority-data"]).decode()
-    parts = (login["client-certificate-data"], login["client-key-data"])
-    target.write_bytes(b"\n".join(map(base64.b64decode, parts)))
-    context = ssl.create_default_context(cadata=trust)
-    context.load_cert_chain(target)
-    return context
-
-
-def _status(port: int, context: ssl.SSLContext, cluster: str) -> int:
-    """The status of a read there, on a connection of its own; 0 when there is none."""
-    try:
-        with (
-            socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
-            context.wrap_socket(plain, server_hostname="localhost") as sock,
-        ):
-            path = f"/clusters/{cluster}/api/v1/namespaces/default/configmaps"
-            sock.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-            return Reader(sock).next().status
-    except OSError:
-        return 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Three replicas on one PostgreSQL, hurt in turn: nothing is lost, and each planted bug is noticed."""
 
-import time
-
 import pytest
 
 from tests.faults import replicas
@@ -20,12 +18,10 @@ def test_replicas_and_their_database_are_killed_under_load(ack: str) -> None:
     assert int(counts["acknowledged calls"]) > 500, report
     assert int(counts["executed mutations"]) > 500, report
     assert int(counts["applied by kubectl"]) > 5, report
+    assert int(counts["changes of grants"]) >= 3 * replicas.CI.changes, report
 
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_planted_bugs_are_caught(bug: Bug) -> None:
-    began = time.monotonic()
-    report = bug.hunt(bug)
-    assert report.violations, f"{bug.breaks} Nobody noticed: {report}"
-    assert time.monotonic() - began < 60
+    bug.caught()

@@ -9,7 +9,6 @@ import contextlib
 import http.client
 import shlex
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -21,7 +20,8 @@ from proxy.cli.client import Client, Server
 from proxy.cli.connection import of_data_dir
 from proxy.errors import KubewitnessError
 from proxy.pki.keys import csr, key_pem, new_key
-from tests.faults.replicas import PROMPT, _context
+from tests.faults.oracle import Violations
+from tests.faults.replicas_changes import PROMPT, Changes, Ending, client_context
 from tests.faults.replicas_site import Replica, Site, site, together
 
 OWNER, POOL, THIEF = "127.0.0.1", "127.0.0.50", "127.66.6.6"
@@ -50,7 +50,7 @@ class Alice:
         path = made.folder / "alice.kubeconfig"
         issue = ("kubeconfig", "issue", "alice", "--cluster", "dev", "--ttl", "1h", "-o", str(path))
         made.replicas[0].cli(*issue)
-        self.kubectl = _context(path, made.folder / "alice.pem")
+        self.kubectl = client_context(path, made.folder / "alice.pem")
         self._admin, self._renew = self._issued("admin"), self._issued("renew")
         token = {"user": "alice", "permissions": ["audit.look"], "expiresAt": "1h"}
         self._token = self.admin.post("/tokens", token)["token"]
@@ -114,26 +114,6 @@ class Alice:
 def _any_name(context: ssl.SSLContext) -> ssl.SSLContext:
     context.check_hostname = False  # the certificate names localhost, which may be ::1
     return context
-
-
-class Ending:
-    """When something that goes on ended, on the clock of `time.monotonic`."""
-
-    def __init__(self, until_it_ends: Callable[[], object]) -> None:
-        self.at: float | None = None
-        self._thread = threading.Thread(target=self._run, args=(until_it_ends,))
-        self._thread.start()
-
-    def _run(self, until_it_ends: Callable[[], object]) -> None:
-        # However it ends: a cut stream is one.
-        with contextlib.suppress(OSError, http.client.HTTPException, KubewitnessError):
-            until_it_ends()
-        self.at = time.monotonic()
-
-    def within(self, seconds: float) -> float:
-        self._thread.join(seconds)
-        assert self.at is not None, "it goes on"
-        return self.at
 
 
 def tailing(client: Client) -> Ending:
@@ -215,6 +195,13 @@ def test_a_stolen_kubeconfig_is_noticed_and_everything_of_its_owner_s_ended(made
     assert {item["status"] for item in after["tokens"]} == {"revoked"}
     assert len(after["credentials"]) == 6, "those renewed in between are revoked, too"
     assert 401 in {item["status"] for item in after["denied"]}
+
+
+def test_who_loses_a_grant_is_refused_and_cut_at_every_replica(made: Site) -> None:
+    changes = Changes(made, Violations())
+    changes.grant_and_revoke(1)
+    assert not changes.say, changes
+    assert len(changes.cuts) == len(made.replicas)
 
 
 def investigation(replica: Replica) -> dict[str, Any]:
