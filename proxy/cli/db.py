@@ -156,10 +156,12 @@ def accept_server(data_dir: DirOption = None) -> None:
     be there, and revoked credentials may be valid again in its state. `serve` goes on by itself
     then, and ships what is missing from its journals. Each replica has a data directory of its own.
     """
+    from proxy import logs
     from proxy.audit.index.postgresql.identity import KnownServer
     from proxy.runtime import database as runtime
     from proxy.runtime.local_acts import local_acts
 
+    logs.configure("warning")  # what a person should know is said below
     settings = _settings(data_dir)
     data = DataDir(settings.data_dir)
     data.require()

@@ -35,9 +35,11 @@ def move(
     `serve` must not run, and the database must be as `db upgrade` leaves it, without a state of its
     own. Records follow by themselves: `serve` ships the journals, from their beginning on.
     """
+    from proxy import logs
     from proxy.runtime.local_acts import person
     from proxy.runtime.moving import move_state
 
+    logs.configure("warning")  # what a person should know is said below
     settings = load({"data_dir": str(data_dir)} if data_dir is not None else {})
     data = DataDir(settings.data_dir)
     data.require()

@@ -54,6 +54,10 @@ def rebuild(
     and no record is taken away, while `serve` runs; what leads searches to the records is made
     again and compared, too.
     """
+    from proxy import logs
+
+    # What a person should know is said below; the parts log the rest.
+    logs.configure("warning")
     settings = load({"data_dir": str(data_dir)} if data_dir is not None else {})
     data = DataDir(settings.data_dir)
     data.require()

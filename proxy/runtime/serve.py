@@ -19,7 +19,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from proxy import __version__
-from proxy.audit.acts import Acts, into
+from proxy.audit.acts import Actor, Acts, into
 from proxy.audit.index.indexer import Indexer
 from proxy.audit.index.listeners import Looks
 from proxy.audit.index.sqlite import SqliteIndex
@@ -40,6 +40,7 @@ from proxy.runtime.core import MAIN_SLOT, Core, open_core, worker_slot
 from proxy.runtime.essential import Essentials
 from proxy.runtime.fleet import Fleet
 from proxy.runtime.last_start import record_settings
+from proxy.runtime.local_acts import person
 from proxy.runtime.local_cluster import register_local
 from proxy.runtime.monitoring import checks, shared_registry
 from proxy.runtime.noted import record_noted
@@ -204,7 +205,8 @@ class Server:
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
         # Into the journal itself: what ships it, and may be waited for, has not begun yet.
-        acts = Acts(into(core.journal), self._clock)
+        starter = Actor(detail={**person().detail, "via": "serve"})
+        acts = Acts(into(core.journal), self._clock, starter)
         await record_settings(core.data, self._given, acts)
 
         async def ensure() -> None:

@@ -22,6 +22,7 @@ def test_accepting_a_server_is_on_record(
     plane.data.database_server.write_text('{"systemIdentifier":"8","timeline":1}')
     done = command("db", "accept-server")
     assert (done.code, "Before: system 8" in done.out) == (0, True), done.err
+    assert "journal open" not in done.out + done.err, "that is for the log"
     intent, outcome = local_acts(plane)
     assert (intent["action"], intent["outcome"]) == ("database.accept", "requested")
     assert outcome["detail"]["before"] == "system 8, timeline 1"

@@ -38,6 +38,7 @@ def test_clusters_and_credentials_go_along_and_it_is_on_record(
     done = command("db", "move")
     assert done.code == 0, done.err
     assert "2  clusters" in done.out
+    assert "journal open" not in done.out + done.err, "that is for the log"
     names = database.exec("SELECT string_agg(name, ',' ORDER BY name) FROM kubewitness.clusters")
     assert "prod,test" in names
     again = command("db", "move")

@@ -17,6 +17,7 @@ def test_an_embedded_index_is_rebuilt_while_nothing_serves(
     stop()
     done = command("db", "rebuild")
     assert (done.code, "byte for byte" in done.out) == (0, True), done.err
+    assert "journal open" not in done.out + done.err, "that is for the log"
     intent, outcome = local_acts(plane)
     assert (intent["action"], intent["outcome"]) == ("index.rebuild", "requested")
     assert (intent["target"], intent["actor"]) == ("index.db", person().name)

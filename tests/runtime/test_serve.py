@@ -1,6 +1,7 @@
 """One proxy in one process: ready, looked at, stopped, and what keeps it from starting."""
 
 import asyncio
+import os
 import shutil
 import socket
 import ssl
@@ -99,6 +100,8 @@ async def test_a_setting_that_changed_between_two_starts_is_on_record(settings: 
     assert found[0]["detail"]["after"]["drain_timeout"] == 2.0
     assert found[2]["detail"]["before"] == {"drain_timeout": 2.0}
     assert found[3]["detail"]["after"] == {"drain_timeout": 1.0}
+    assert found[3]["detail"]["via"] == "serve"
+    assert (found[3]["detail"]["uid"], "actor" in found[3]) == (os.getuid(), False)
 
 
 async def test_while_it_stops_it_is_not_ready(settings: Settings) -> None:
