@@ -1,7 +1,7 @@
 """`kubewitness cluster`: the clusters behind the proxy."""
 
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -11,6 +11,9 @@ from proxy.cli.connection import connect, path_of
 from proxy.cli.context import DataDirOption, FormOption, ViaOption
 from proxy.cli.output import Column, Format, say, show, to_json, to_yaml, visible, write
 from proxy.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from proxy.upstream.access import Access
 
 app = typer.Typer(help="Manage the clusters behind the proxy.", no_args_is_help=True)
 
@@ -28,6 +31,25 @@ NameArgument = Annotated[
     typer.Argument(metavar="NAME", autocompletion=complete_cluster, help="Name of the cluster."),
 ]
 
+KubeconfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Kubeconfig with the proxy's own account there.",
+        envvar="KUBECONFIG",
+        show_default=False,
+    ),
+]
+ContextOption = Annotated[
+    str,
+    typer.Option(help="Context of the kubeconfig; default: its current one.", show_default=False),
+]
+InClusterOption = Annotated[
+    bool,
+    typer.Option(
+        "--in-cluster", help="The cluster that the proxy runs in, by its service account."
+    ),
+]
+
 
 @app.command(
     epilog="Examples:\n\n"
@@ -41,26 +63,9 @@ def add(
             metavar="NAME", help="What to call it: lower-case letters, digits, hyphens."
         ),
     ],
-    kubeconfig: Annotated[
-        Path | None,
-        typer.Option(
-            help="Kubeconfig with the proxy's own account there.",
-            envvar="KUBECONFIG",
-            show_default=False,
-        ),
-    ] = None,
-    context: Annotated[
-        str,
-        typer.Option(
-            help="Context of the kubeconfig; default: its current one.", show_default=False
-        ),
-    ] = "",
-    in_cluster: Annotated[
-        bool,
-        typer.Option(
-            "--in-cluster", help="The cluster that the proxy runs in, by its service account."
-        ),
-    ] = False,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = "",
+    in_cluster: InClusterOption = False,
     data_dir: DataDirOption = None,
     via: ViaOption = None,
 ) -> None:
@@ -75,13 +80,62 @@ def add(
         body["kubeconfig"] = reduced(name, kubeconfig, context)
     added = client.post("/clusters", body)
     write(f"Added cluster {visible(added['name'])} at {visible(added['server'])}.\n")
-    if added["note"]:
-        say(f"Warning: {added['note']}")
-        say(f"`kubewitness cluster bootstrap {name}` prints an account that may only impersonate.")
+    _tell_note(added)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "  kubewitness cluster change prod --kubeconfig prod.kubeconfig --reason 'token rotated'\n\n"
+    "  kubewitness cluster change here --in-cluster"
+)
+def change(
+    name: NameArgument,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = "",
+    in_cluster: InClusterOption = False,
+    reason: ReasonOption = "",
+    yes: YesOption = False,
+    data_dir: DataDirOption = None,
+    via: ViaOption = None,
+) -> None:
+    """Reach a cluster with another account of the proxy's; kubeconfigs and grants stay good.
+
+    The account is tried first. To name another server takes cluster.manage in the organization.
+    """
+    from proxy.reaching import place
+
+    client = connect(data_dir, via)
+    before, version = client.versioned(path_of("clusters", name))
+    body: dict[str, Any] = {"inCluster": in_cluster, "reason": reason}
+    if not in_cluster:
+        access = _chosen(kubeconfig, context)
+        if place(access.server) != place(before["server"]):
+            confirm(
+                f"{name} is at {before['server']}, and the kubeconfig says {access.server}. "
+                "Is that the same cluster?",
+                yes=yes,
+            )
+        body["kubeconfig"] = access.document(name).decode()
+    made = client.change("PATCH", path_of("clusters", name), body, version=version)
+    write(f"Changed cluster {visible(made['name'])} at {visible(made['server'])}.\n")
+    _tell_note(made)
+
+
+def _tell_note(item: dict[str, Any]) -> None:
+    if item["note"]:
+        say(f"Warning: {item['note']}")
+        say(
+            f"`kubewitness cluster bootstrap {item['name']}` prints an account that may only impersonate."
+        )
 
 
 def reduced(name: str, kubeconfig: Path | None, context: str) -> str:
     """The one context as a kubeconfig of its own, the files it names embedded."""
+    return _chosen(kubeconfig, context).document(name).decode()
+
+
+def _chosen(kubeconfig: Path | None, context: str) -> "Access":
+    """What the one context says."""
     from proxy.pki.kubeconfig import read_kubeconfig
     from proxy.upstream.access import read_access
 
@@ -93,7 +147,7 @@ def reduced(name: str, kubeconfig: Path | None, context: str) -> str:
     access = read_access(read_kubeconfig(path), context=context or None, base=path.resolve().parent)
     for warning in access.warnings:
         say(f"Warning: {warning}")
-    return access.document(name).decode()
+    return access
 
 
 @app.command("list", epilog="Example:  kubewitness cluster list -o name")

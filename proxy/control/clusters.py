@@ -1,22 +1,28 @@
-"""Routes of clusters: add, list, check, remove.
+"""Routes of clusters: add, list, show, change, check, remove.
 
 What comes in is a kubeconfig with one context; it is sealed before it is stored, and nothing of it
 but the server's address ever goes out again.
 """
 
-from typing import Annotated
+import asyncio
+from typing import Annotated, Final
 
 import msgspec
 
 from proxy.clock import rfc3339
-from proxy.control.entry.fields import Limit, PagedQuery, ReasonQuery, page
-from proxy.control.entry.route import About, Act, Detail, Route, about_name
+from proxy.control.entry.fields import Limit, PagedQuery, Reason, ReasonQuery, page
+from proxy.control.entry.route import About, Act, Detail, Route, Versioned, about_name, reason_of
 from proxy.control.entry.seeing import seen_clusters
-from proxy.errors import InvalidInputError, not_found
+from proxy.errors import DeniedError, InvalidInputError, not_found
+from proxy.state.access import ORGANIZATION, Scope, ScopeKind
 from proxy.state.permission import Permission
-from proxy.state.repository import check_cluster_name
+from proxy.state.repository import StateStore, check_cluster_name
 from proxy.state.snapshot import ClusterRecord
 from proxy.upstream.permitted import described
+from proxy.upstream.registered import ElsewhereError, pinned
+
+_POD: Final[Detail] = {"login": "service account"}
+"""How the cluster of our own pod is reached, for the record."""
 
 
 class AddRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -28,6 +34,17 @@ class AddRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fie
     own machine (`exec`, `tokenFile`, plain HTTP) is what that machine's operator permits."""
     in_cluster: bool = False
     """The cluster that the proxy runs in, by the service account of its pod."""
+
+
+class ChangeRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Another account of ours at the cluster: a kubeconfig, or that of the proxy's own pod."""
+
+    kubeconfig: str = ""
+    """As when a cluster is added. Who does not manage the clusters of the organization gives one of
+    the same server and certificate authority."""
+    in_cluster: bool = False
+    """Takes cluster.manage in the organization."""
+    reason: Reason = ""
 
 
 class ClusterItem(msgspec.Struct, frozen=True, rename="camel"):
@@ -73,13 +90,17 @@ async def list_clusters(act: Act) -> ClusterList:
     return ClusterList(tuple(_item(record) for record in shown), following)
 
 
-async def add(act: Act) -> ClusterItem:
+async def show(act: Act) -> Versioned:
+    """One cluster."""
+    return _versioned(await act.services.store.cluster(_seen(act)))
+
+
+async def add(act: Act) -> Versioned:
     """Connect, look what our account may do there, and register."""
     act.require(Permission.MANAGE_CLUSTERS)
     wanted, services = act.body_as(AddRequest), act.services
     check_cluster_name(wanted.name)
-    if wanted.in_cluster == bool(wanted.kubeconfig):
-        raise InvalidInputError("Give either a kubeconfig or inCluster.")
+    _require_one_account(wanted.in_cluster, wanted.kubeconfig)
     kubeconfig = wanted.kubeconfig.encode()
     seen = await services.clusters.examine(wanted.name, kubeconfig, in_cluster=wanted.in_cluster)
     record = await services.store.add_cluster(
@@ -91,14 +112,61 @@ async def add(act: Act) -> ClusterItem:
     )
     await services.watcher.refresh()
     act.changed(None, _item(record))
-    return _item(record)
+    return _versioned(record)
+
+
+async def change(act: Act) -> Versioned:
+    """Reach it with another account, once that has shown that it can; it stays the same cluster."""
+    services, name = act.services, _seen(act)
+    act.require(Permission.MANAGE_CLUSTERS, Scope(ScopeKind.CLUSTER, cluster=name))
+    wanted, known = act.body_as(ChangeRequest), await services.store.cluster(name)
+    _require_one_account(wanted.in_cluster, wanted.kubeconfig)
+    kubeconfig = await _account(act, wanted, known)
+    act.detail["replaced"] = _described(services.store, known)
+    seen = await services.clusters.examine(name, kubeconfig, in_cluster=wanted.in_cluster)
+    before, after = await services.store.change_cluster(
+        name,
+        server=seen.server,
+        kubeconfig=kubeconfig,
+        in_cluster=wanted.in_cluster,
+        note=seen.note,
+        expected=act.unchanged(known.version),
+    )
+    await services.watcher.refresh()
+    act.changed(_item(before), _item(after))
+    return _versioned(after)
+
+
+async def _account(act: Act, wanted: ChangeRequest, known: ClusterRecord) -> bytes:
+    """The kubeconfig to reach `known` with. Where that is, and how it proves it, is the organization's
+    to say: DeniedError for others."""
+    if act.services.settings.in_cluster == known.name and not wanted.in_cluster:
+        raise InvalidInputError(
+            f"{known.name!r} is the cluster of the proxy's own pod, by the setting in_cluster.",
+            hint="Its account is the pod's service account.",
+        )
+    if wanted.in_cluster or known.in_cluster:
+        act.require(Permission.MANAGE_CLUSTERS)
+    given = wanted.kubeconfig.encode()
+    if act.holds(Permission.MANAGE_CLUSTERS, ORGANIZATION):
+        return given
+    try:
+        return await asyncio.to_thread(
+            pinned, known.name, given, act.services.store.kubeconfig(known)
+        )
+    except ElsewhereError as error:
+        raise DeniedError(
+            f"{error.message} {act.user!r} may not say where the cluster is: that needs the permission {Permission.MANAGE_CLUSTERS} at {ORGANIZATION}.",
+            hint=error.hint,
+        ) from error
 
 
 async def remove(act: Act) -> None:
     """Forget a cluster and our credential there; calls to it are refused from then on."""
-    name = _seen(act)
+    name, store = _seen(act), act.services.store
     act.require(Permission.MANAGE_CLUSTERS)
-    record = await act.services.store.remove_cluster(name, by=act.user)
+    known = await store.cluster(name)
+    record = await store.remove_cluster(name, by=act.user, expected=act.unchanged(known.version))
     act.changed(_item(record), None)
     await act.services.watcher.refresh()
 
@@ -121,6 +189,22 @@ def _seen(act: Act) -> str:
     return name
 
 
+def _require_one_account(in_cluster: bool, kubeconfig: str) -> None:
+    if in_cluster == bool(kubeconfig):
+        raise InvalidInputError("Give either a kubeconfig or inCluster.")
+
+
+def _described(store: StateStore, record: ClusterRecord) -> Detail:
+    """Our present account, for the record."""
+    if record.in_cluster:
+        return {"server": record.server, **_POD}
+    return described(store.kubeconfig(record).decode())
+
+
+def _versioned(record: ClusterRecord) -> Versioned:
+    return Versioned(_item(record), record.version)
+
+
 def _item(record: ClusterRecord) -> ClusterItem:
     return ClusterItem(
         name=record.name,
@@ -134,9 +218,16 @@ def _item(record: ClusterRecord) -> ClusterItem:
 
 def _about_add(act: Act) -> About:
     wanted = act.body_as(AddRequest)
-    account = {"login": "service account"} if wanted.in_cluster else described(wanted.kubeconfig)
+    account = _POD if wanted.in_cluster else described(wanted.kubeconfig)
     detail: Detail = {"inCluster": wanted.in_cluster, **account}
     return About(wanted.name, detail)
+
+
+def _about_change(act: Act) -> About:
+    wanted = act.body_as(ChangeRequest)
+    account = _POD if wanted.in_cluster else described(wanted.kubeconfig)
+    detail: Detail = {**reason_of(act), "inCluster": wanted.in_cluster, **account}
+    return About(act.param("name"), detail)
 
 
 ROUTES = (
@@ -147,10 +238,22 @@ ROUTES = (
     Route(
         "POST", "/clusters", "addCluster", "Add a cluster.", add,
         action="cluster.add", about=_about_add, body=AddRequest, response=ClusterItem, status=201,
+        versioned=True,
+    ),
+    Route(
+        "GET", "/clusters/{name}", "getCluster", "Show a cluster.", show,
+        response=ClusterItem, versioned=True,
+    ),
+    Route(
+        "PATCH", "/clusters/{name}", "changeCluster",
+        "Reach a cluster with another account of ours there; it stays the same cluster.", change,
+        action="cluster.change", about=_about_change, body=ChangeRequest, response=ClusterItem,
+        versioned=True, conditional=True,
     ),
     Route(
         "DELETE", "/clusters/{name}", "removeCluster", "Remove a cluster.", remove,
         action="cluster.remove", about=about_name, query=ReasonQuery, status=204,
+        conditional=True,
     ),
     Route(
         "POST", "/clusters/{name}/check", "checkCluster", "Look at a cluster now.", check,

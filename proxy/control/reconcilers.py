@@ -10,16 +10,16 @@ import msgspec
 
 from proxy.authz.bindings import look
 from proxy.clock import rfc3339
-from proxy.control.entry.route import About, Act, Detail, Route, about_name
+from proxy.control.entry.route import About, Act, Detail, Route, Versioned, about_name
 from proxy.control.entry.seeing import seen_clusters
-from proxy.errors import not_found
+from proxy.errors import NotFoundError, not_found
 from proxy.state.access import Scope, ScopeKind
 from proxy.state.permission import Permission
 from proxy.state.reconcilers import ReconcilerRecord
 from proxy.upstream.permitted import described
 from proxy.upstream.pool import Pool
+from proxy.upstream.registered import load_second
 from proxy.upstream.rolebindings import RoleBindings
-from proxy.upstream.second import load_second
 
 
 class ReconcileRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -44,41 +44,58 @@ class ReconcilerItem(msgspec.Struct, frozen=True, rename="camel"):
     """What differs from the grants at this moment, in words."""
 
 
-async def show(act: Act) -> ReconcilerItem:
+async def show(act: Act) -> Versioned:
     """Look at the cluster now."""
     record = await act.services.store.reconcilers.find(_seen(act))
-    _, drift = await _look(act, record.cluster, act.services.store.reconcilers.kubeconfig(record))
-    return _shown(record, drift)
+    kubeconfig = act.services.store.reconcilers.kubeconfig(record)
+    server, drift = await _look(act, record.cluster, kubeconfig)
+    return Versioned(_shown(record, drift, server), record.version)
 
 
-async def put(act: Act) -> ReconcilerItem:
+async def put(act: Act) -> Versioned:
     """Have RoleBindings looked after, once the account has shown that it can."""
     name, given = _seen(act), act.body_as(ReconcileRequest)
     act.require(Permission.MANAGE_CLUSTERS, Scope(ScopeKind.CLUSTER, cluster=name))
     kubeconfig, services = given.kubeconfig.encode(), act.services
     server, drift = await _look(act, name, kubeconfig, given=True)
+    before = await _present(act, name)
     record = await services.store.reconcilers.put(
-        name, server=server, kubeconfig=kubeconfig, enforce=given.enforce, by=act.user
+        name,
+        server=server,
+        kubeconfig=kubeconfig,
+        enforce=given.enforce,
+        by=act.user,
+        expected=act.unchanged(before.version if before is not None else 0),
     )
     item = _shown(record, drift)
-    act.changed(None, item)
+    act.changed(_shown(before, ()) if before is not None else None, item)
     await services.watcher.refresh()
-    return item
+    return Versioned(item, record.version)
 
 
 async def remove(act: Act) -> None:
     """Look after them no more. What was made stays in the cluster."""
     name = _seen(act)
     act.require(Permission.MANAGE_CLUSTERS, Scope(ScopeKind.CLUSTER, cluster=name))
-    record = await act.services.store.reconcilers.remove(name)
+    reconcilers = act.services.store.reconcilers
+    known = await reconcilers.find(name)
+    record = await reconcilers.remove(name, expected=act.unchanged(known.version))
     act.changed(_shown(record, ()), None)
     await act.services.watcher.refresh()
 
 
-def _shown(record: ReconcilerRecord, drift: tuple[str, ...]) -> ReconcilerItem:
+async def _present(act: Act, name: str) -> ReconcilerRecord | None:
+    try:
+        return await act.services.store.reconcilers.find(name)
+    except NotFoundError:
+        return None
+
+
+def _shown(record: ReconcilerRecord, drift: tuple[str, ...], server: str = "") -> ReconcilerItem:
+    """`server`: where the cluster is now, if it has moved since."""
     return ReconcilerItem(
         cluster=record.cluster,
-        server=record.server,
+        server=server or record.server,
         enforce=record.enforce,
         created_at=rfc3339(record.created_at),
         created_by=record.created_by,
@@ -137,16 +154,17 @@ ROUTES = (
         "GET", "/clusters/{name}/reconciler", "getReconciler",
         "How a cluster's RoleBindings are looked after, and what differs from the grants now.", show,
         action="cluster.reconciler.look", about=about_name, response=ReconcilerItem,
+        versioned=True,
     ),
     Route(
         "PUT", "/clusters/{name}/reconciler", "setReconciler",
         "Keep a cluster's RoleBindings in step with the grants, or report what differs.", put,
         action="cluster.reconciler.set", about=_about_put, body=ReconcileRequest,
-        response=ReconcilerItem,
+        response=ReconcilerItem, versioned=True, conditional=True,
     ),
     Route(
         "DELETE", "/clusters/{name}/reconciler", "removeReconciler",
         "Look after a cluster's RoleBindings no more.", remove,
-        action="cluster.reconciler.remove", about=about_name, status=204,
+        action="cluster.reconciler.remove", about=about_name, status=204, conditional=True,
     ),
 )  # fmt: skip

@@ -276,9 +276,9 @@ class DataPlane:
             return False
         cluster = connection.cluster
         if cluster is not None:
-            # One added again under the same name is another cluster.
+            # One added again under the same name, or moved to another server, is another cluster.
             current = snapshot.clusters.get(cluster.name)
-            if current is None or current.id != cluster.id:
+            if current is None or (current.id, current.server) != (cluster.id, cluster.server):
                 return False
         return connection.permit is None or connection.permit.stands(snapshot.access, now)
 

@@ -27,8 +27,8 @@ from proxy.state.watcher import SnapshotWatcher
 from proxy.upstream.connection import UpstreamError
 from proxy.upstream.handle import TargetHandle
 from proxy.upstream.pool import Pool
+from proxy.upstream.registered import load_second
 from proxy.upstream.rolebindings import RoleBindings
-from proxy.upstream.second import load_second
 
 INTERVAL: Final = 60.0
 """Seconds between two looks when no grant changed."""

@@ -8,12 +8,15 @@ from typing import Final
 
 import msgspec
 from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from proxy.clock import Clock
 from proxy.errors import NotFoundError, not_found
 from proxy.state import tables
+from proxy.state.change import check_expected
 from proxy.state.retention import Changing, Reading
 from proxy.state.sealing import SecretBox
+from proxy.state.snapshot import fingerprint_of
 
 _PURPOSE: Final = "reconciler "
 
@@ -32,6 +35,11 @@ class ReconcilerRecord(msgspec.Struct, frozen=True):
     created_at: float
     created_by: str
 
+    @property
+    def version(self) -> int:
+        """Another number whenever anything of it changed: its ETag."""
+        return fingerprint_of(self.cluster_id, self.sealed, self.enforce, self.created_at)
+
 
 class Reconcilers:
     """The table of them; each change is one transaction of the state."""
@@ -43,11 +51,19 @@ class Reconcilers:
         self._clock = clock
 
     async def put(
-        self, cluster: str, *, server: str, kubeconfig: bytes, enforce: bool, by: str
+        self,
+        cluster: str,
+        *,
+        server: str,
+        kubeconfig: bytes,
+        enforce: bool,
+        by: str,
+        expected: int | None = None,
     ) -> ReconcilerRecord:
         """Have the RoleBindings of `cluster` looked after, in place of what was said before.
 
-        Raises NotFoundError when there is no such cluster.
+        `expected` is the `version` of what the caller saw. Raises NotFoundError when there is no
+        such cluster, PreconditionError.
         """
         table = tables.reconcilers
         async with self._changing() as (connection, _):
@@ -55,6 +71,7 @@ class Reconcilers:
             identity = (await connection.execute(query)).scalar_one_or_none()
             if identity is None:
                 raise not_found("cluster", cluster)
+            await _check(connection, cluster, identity, expected)
             record = ReconcilerRecord(
                 cluster=cluster,
                 cluster_id=identity,
@@ -68,11 +85,12 @@ class Reconcilers:
             await connection.execute(insert(table).values(msgspec.structs.asdict(record)))
         return record
 
-    async def remove(self, cluster: str) -> ReconcilerRecord:
-        """Look after it no more; what was made there stays. Raises NotFoundError."""
+    async def remove(self, cluster: str, expected: int | None = None) -> ReconcilerRecord:
+        """Look after it no more; what was made there stays. Raises NotFoundError, PreconditionError."""
         table = tables.reconcilers
         found = await self.find(cluster)
         async with self._changing() as (connection, _):
+            await _check(connection, cluster, found.cluster_id, expected)
             await connection.execute(delete(table).where(table.c.cluster == cluster))
         return found
 
@@ -101,3 +119,16 @@ class Reconcilers:
     def kubeconfig(self, record: ReconcilerRecord) -> bytes:
         """The unsealed kubeconfig. Raises SealError."""
         return self._box.unseal(_PURPOSE + record.cluster_id, record.sealed)
+
+
+async def _check(
+    connection: AsyncConnection, cluster: str, identity: str, expected: int | None
+) -> None:
+    """Refuse to change what the caller has not seen as it is now: PreconditionError."""
+    if expected is None:
+        return
+    table = tables.reconcilers
+    query = select(table).where(table.c.cluster == cluster, table.c.cluster_id == identity)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    version = ReconcilerRecord(**row).version if row is not None else 0
+    check_expected(f"How the RoleBindings of {cluster!r} are looked after", version, expected)

@@ -25,7 +25,7 @@ from proxy.state import credentials, database, granted, projects, tables, users
 from proxy.state.access import Access
 from proxy.state.api_tokens import Tokens
 from proxy.state.authorities import SharedAuthorities
-from proxy.state.change import Change
+from proxy.state.change import Change, check_expected
 from proxy.state.listening import Listening
 from proxy.state.notes import Notes
 from proxy.state.people import People
@@ -165,14 +165,44 @@ class StateStore:
             ) from error
         return record
 
-    async def remove_cluster(self, name: str, *, by: str = "") -> ClusterRecord:
-        """Forget a cluster and its credential there. Raises NotFoundError.
+    async def change_cluster(
+        self,
+        name: str,
+        *,
+        server: str,
+        kubeconfig: bytes,
+        in_cluster: bool = False,
+        note: str = "",
+        expected: int | None = None,
+    ) -> tuple[ClusterRecord, ClusterRecord]:
+        """Reach a cluster with another account; it stays the same cluster. Before and after.
+
+        `expected` is the `version` of what the caller saw. Raises NotFoundError, PreconditionError.
+        """
+        async with self._changing() as (connection, _):
+            before = await _cluster(connection, name)
+            check_expected(f"Cluster {name!r}", before.version, expected)
+            changed = {
+                "server": server,
+                "sealed": self._box.seal(before.id, kubeconfig),
+                "in_cluster": in_cluster,
+                "note": note,
+            }
+            table = tables.clusters
+            await connection.execute(update(table).where(table.c.name == name).values(changed))
+        return before, msgspec.structs.replace(before, **changed)
+
+    async def remove_cluster(
+        self, name: str, *, by: str = "", expected: int | None = None
+    ) -> ClusterRecord:
+        """Forget a cluster and its credential there. Raises NotFoundError, PreconditionError.
 
         Grants on it are revoked, and it leaves every project.
         """
         async with self._transactions.changing(RAISE_ACCESS) as (connection, version):
             change = Change(connection, version, self._clock.now())
             record = await _cluster(connection, name)
+            check_expected(f"Cluster {name!r}", record.version, expected)
             await granted.end(
                 change, tables.grants.c.cluster == name, by=by, reason=f"cluster {name} was removed"
             )

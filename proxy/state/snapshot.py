@@ -4,6 +4,7 @@ A call takes the snapshot once, so identity, cluster and credential always come 
 moment and are checked together.
 """
 
+import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
@@ -14,6 +15,11 @@ from proxy.state.access import NO_ACCESS, Access
 from proxy.state.tokens import Token
 
 NO_TOKENS: Mapping[str, Token] = MappingProxyType({})
+
+
+def fingerprint_of(*values: object) -> int:
+    """A number that is another one when any of the values is. JSON can hold it."""
+    return int.from_bytes(hashlib.sha256(repr(values).encode()).digest()[:6])
 
 
 class Usage(StrEnum):
@@ -60,6 +66,11 @@ class ClusterRecord(msgspec.Struct, frozen=True):
     in_cluster: bool = False
     note: str = ""
     """Result of the last look at what our account may do there; empty when it is minimal."""
+
+    @property
+    def version(self) -> int:
+        """Another number whenever anything of it changed: its ETag."""
+        return fingerprint_of(self.id, self.server, self.sealed, self.in_cluster, self.note)
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -29,6 +29,8 @@ _RETRY_SECONDS: Final = 30.0
 """Until the next look at a cluster that did not answer."""
 _ANSWER_SECONDS: Final = 30.0
 """Between two questions whether a cluster still answers."""
+Account = tuple[str, bytes]
+"""Which cluster, by its id, and by which account of ours: another one is looked at anew."""
 _log = structlog.get_logger(__name__)
 
 
@@ -55,14 +57,14 @@ class PermissionChecker:
         self._clock = clock
         self._metrics = metrics
         self._store = store
-        self._due: dict[str, float] = {}
-        """By cluster id: when (monotonic) to look or to ask next."""
-        self._full: dict[str, float] = {}
-        """By cluster id: when (monotonic) to look next at what our account may do."""
-        self._shown: dict[str, set[tuple[Gauge, tuple[str, ...]]]] = {}
-        """By cluster id: what the metrics show of it."""
-        self._told: dict[str, str] = {}
-        """By cluster id: what was logged last, so that it is logged once."""
+        self._due: dict[Account, float] = {}
+        """By account: when (monotonic) to look or to ask next."""
+        self._full: dict[Account, float] = {}
+        """By account: when (monotonic) to look next at what our account may do."""
+        self._shown: dict[Account, set[tuple[Gauge, tuple[str, ...]]]] = {}
+        """By account: what the metrics show of it."""
+        self._told: dict[Account, str] = {}
+        """By account: what was logged last, so that it is logged once."""
         self._poked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -76,9 +78,7 @@ class PermissionChecker:
         await cancel(self._task)
 
     def _changed(self, old: Snapshot, new: Snapshot) -> None:
-        if {item.id for item in new.clusters.values()} != {
-            item.id for item in old.clusters.values()
-        }:
+        if set(map(_account, new.clusters.values())) != set(map(_account, old.clusters.values())):
             self._poked.set()
 
     async def _run(self) -> None:
@@ -100,31 +100,33 @@ class PermissionChecker:
         now = self._clock.monotonic()
         records = [self._directory.record(name) for name in self._directory.names()]
         present = [record for record in records if record is not None]
-        self._due = {item.id: self._due.get(item.id, now) for item in present}
+        accounts = {_account(item): item.name for item in present}
+        self._due = {key: self._due.get(key, now) for key in accounts}
         self._full = {key: when for key, when in self._full.items() if key in self._due}
         self._told = {key: text for key, text in self._told.items() if key in self._due}
-        self._hide({item.id for item in present})
-        due = [item.name for item in present if self._due[item.id] <= now]
+        self._hide(set(accounts))
+        due = [name for key, name in accounts.items() if self._due[key] <= now]
         await asyncio.gather(*(self._look_at(name) for name in due))
 
     async def _look_at(self, name: str) -> None:
         record, target = self._directory.record(name), self._directory.ready(name)
         if record is None:
             return
-        if self._full.get(record.id, -math.inf) > self._clock.monotonic():
-            up = await self._answers(name, record.id, target)
+        key = _account(record)
+        if self._full.get(key, -math.inf) > self._clock.monotonic():
+            up = await self._answers(name, key, target)
             self._measure(record, target, up)
-            self._again(record.id, up)
+            self._again(key, up)
             return
-        seen = await self._check(name, record.id, target)
-        self._full[record.id] = self._clock.monotonic() + self._settings.check_interval
+        seen = await self._check(name, key, target)
+        self._full[key] = self._clock.monotonic() + self._settings.check_interval
         self._measure(record, target, seen is not None, seen)
-        self._again(record.id, seen is not None)
+        self._again(key, seen is not None)
         if seen is None:
             return
         if self._settings.excess_permissions == "refuse":
             self._directory.refuse(record, seen.note if seen.excess else "")
-        self._tell(record.id, name, seen.note)
+        self._tell(key, name, seen.note)
         if self._store is not None:
             try:
                 await self._store.set_cluster_note(name, seen.note)
@@ -133,7 +135,7 @@ class PermissionChecker:
             except KubewitnessError as error:
                 _log.warning("note of a cluster cannot be stored", cluster=name, error=str(error))
 
-    async def _check(self, name: str, key: str, target: Target | None) -> ClusterCheck | None:
+    async def _check(self, name: str, key: Account, target: Target | None) -> ClusterCheck | None:
         if target is None:
             return None  # the directory has said why
         try:
@@ -142,7 +144,7 @@ class PermissionChecker:
             self._tell(key, name, str(error))
             return None
 
-    async def _answers(self, name: str, key: str, target: Target | None) -> bool:
+    async def _answers(self, name: str, key: Account, target: Target | None) -> bool:
         if target is None:
             return False
         try:
@@ -152,7 +154,7 @@ class PermissionChecker:
             return False
         return True
 
-    def _again(self, key: str, up: bool) -> None:
+    def _again(self, key: Account, up: bool) -> None:
         """Say when to look at that cluster next."""
         wait = self._settings.check_interval
         if not up:
@@ -184,15 +186,15 @@ class PermissionChecker:
                 measured[gauges.cluster_certificate_expiry, (record.name, name)] = end
         for (gauge, labels), value in measured.items():
             gauge.labels(*labels).set(value)
-        self._shown.setdefault(record.id, set()).update(measured)
+        self._shown.setdefault(_account(record), set()).update(measured)
 
-    def _hide(self, present: set[str]) -> None:
+    def _hide(self, present: set[Account]) -> None:
         """Measure no more what is no cluster any more."""
         for key in [key for key in self._shown if key not in present]:
             for gauge, labels in self._shown.pop(key):
                 forget(gauge, *labels)
 
-    def _tell(self, key: str, name: str, note: str) -> None:
+    def _tell(self, key: Account, name: str, note: str) -> None:
         if note and self._told.get(key) != note:
             _log.warning(
                 note,
@@ -200,3 +202,7 @@ class PermissionChecker:
                 hint=f"`kubewitness cluster bootstrap {name}` prints a minimal account.",
             )
         self._told[key] = note
+
+
+def _account(record: ClusterRecord) -> Account:
+    return record.id, record.sealed

@@ -38,6 +38,8 @@ class _Entry:
         """Why it is refused although it could be reached; set from outside."""
         self.attempted = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
+        self.previous: _Entry | None = None
+        """The same cluster by its former account: in use until this one was tried."""
         self._missing = _absent(record.name, f"cluster {record.name!r} is being loaded")
         self._refused: tuple[Target, str, Target] | None = None
 
@@ -46,6 +48,8 @@ class _Entry:
 
     @property
     def target(self) -> Target:
+        if self.handle is None and self.previous is not None:
+            return self.previous.target
         current = self.handle.target if self.handle is not None else self._missing
         if not self.refusal or current.refused:
             return current
@@ -96,9 +100,9 @@ class ClusterDirectory:
         return None if entry is None else entry.record
 
     def refuse(self, record: ClusterRecord, why: str) -> None:
-        """Refuse calls to that very cluster from now on; an empty `why` allows them again."""
+        """Refuse calls to that very cluster, by that account, from now on; an empty `why` allows them again."""
         entry = self._entries.get(record.name)
-        if entry is not None and entry.record.id == record.id:
+        if entry is not None and not _differs(record, entry.record):
             entry.refusal = why
 
     def unauthorized(self, name: str) -> None:
@@ -127,19 +131,27 @@ class ClusterDirectory:
         self._apply(new)
 
     def _apply(self, snapshot: Snapshot) -> None:
+        former: dict[str, _Entry] = {}
         for name, entry in list(self._entries.items()):
             record = snapshot.clusters.get(name)
-            if record is None or _differs(record, entry.record):
-                del self._entries[name]
-                task = spawn(_close(entry), name=f"leaving cluster {name}")
-                self._leaving.add(task)
-                task.add_done_callback(self._leaving.discard)
-            else:
+            if record is not None and not _differs(record, entry.record):
                 entry.record = record
+                continue
+            del self._entries[name]
+            if record is not None and _same_place(record, entry.record):
+                former[name] = entry
+            else:
+                self._leave(entry)
         for name, record in snapshot.clusters.items():
             if name not in self._entries:
                 entry = self._entries[name] = _Entry(record, self._first_refusal)
+                entry.previous = former.get(name)
                 entry.task = spawn(self._load(entry), name=f"loading cluster {name}")
+
+    def _leave(self, entry: _Entry) -> None:
+        task = spawn(_close(entry), name=f"leaving cluster {entry.record.name}")
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     async def close(self) -> None:
         """Forget every cluster and stop all background work."""
@@ -158,6 +170,9 @@ class ClusterDirectory:
                 entry.fail(f"the proxy's own credential there cannot be used: {error}")
             finally:
                 entry.attempted.set()
+                if entry.previous is not None:
+                    self._leave(entry.previous)
+                    entry.previous = None
             if entry.handle is None:
                 await asyncio.sleep(_RETRY_SECONDS)
         if entry.handle.insecure:
@@ -178,6 +193,12 @@ async def _close(entry: _Entry) -> None:
     await cancel(entry.task)
     if entry.handle is not None:
         await entry.handle.close()
+    if entry.previous is not None:
+        await _close(entry.previous)
+
+
+def _same_place(new: ClusterRecord, old: ClusterRecord) -> bool:
+    return (new.id, new.server) == (old.id, old.server)
 
 
 def _differs(new: ClusterRecord, old: ClusterRecord) -> bool:

@@ -97,6 +97,30 @@ def test_list_check_and_remove(
     assert command("cluster", "remove", "prod", "--yes").code == 4
 
 
+def test_change(
+    plane: Plane, command: Command, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane.clusters.seen = Seen(server="https://prod:6443")
+    command("cluster", "add", "prod", "--kubeconfig", str(kubeconfig))
+    given = ("cluster", "change", "prod", "--kubeconfig", str(kubeconfig))
+    plane.clusters.seen = Seen(server="https://prod:6443", note="may list secrets")
+    done = command(*given, "--reason", "rotated")
+    assert done.code == 0, done.err
+    assert done.out == "Changed cluster prod at https://prod:6443.\n"
+    assert "may list secrets" in done.err
+    assert plane.events("cluster.change")[0]["detail"]["reason"] == "rotated"
+
+    plane.clusters.seen = Seen(server="https://test:6443")
+    monkeypatch.setattr("sys.stdin", _Answers(iter(["n\n", "y\n"])))
+    done = command(*given, "--context", "test")
+    assert done.code != 0
+    assert "is at https://prod:6443, and the kubeconfig says https://test:6443" in done.err
+    done = command(*given, "--context", "test")
+    assert done.out.strip() == "Changed cluster prod at https://test:6443."
+    assert command("cluster", "change", "prod", "--in-cluster").code == 0
+    assert command("cluster", "change", "none", "--in-cluster").code == 4
+
+
 class _Answers:
     """A terminal on which somebody types."""
 

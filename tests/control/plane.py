@@ -152,12 +152,14 @@ class Plane:
         limits: Limits | None = None,
         *,
         upstream: Upstream | None = None,
+        in_cluster: str = "",
         examining: bool = False,
     ) -> None:
         """With `examining` clusters are reached as `serve` reaches them, not scripted."""
         self.data = DataDir(path)
         self.limits = limits or Limits()
         self.upstream = upstream or Upstream()
+        self.in_cluster = in_cluster
         self.examining = examining
         self.clusters = ScriptedClusters()
         self.clock = SystemClock()
@@ -187,7 +189,12 @@ class Plane:
         self.run(self._stack.aclose())
 
     async def _start(self) -> None:
-        settings = Settings(data_dir=self.data.path, limits=self.limits, upstream=self.upstream)
+        settings = Settings(
+            data_dir=self.data.path,
+            limits=self.limits,
+            upstream=self.upstream,
+            in_cluster=self.in_cluster,
+        )
         data, clock = self.data, self.clock
         data.create()
         data.settings.touch()

@@ -116,6 +116,17 @@ def test_the_second_account_runs_and_reads_nothing(site: Site, who: str) -> None
     site.assert_nothing_left()
 
 
+@pytest.mark.parametrize("who", ["cluster-admin", "project-admin", "clusterer"])
+def test_another_account_runs_and_reads_nothing(site: Site, who: str) -> None:
+    attacker = site.attacker(who)
+    before = site.plane.client().get("/clusters/prod")
+    for user, message in users(site):
+        with pytest.raises(InvalidInputError, match=message):
+            attacker.change("PATCH", "/clusters/prod", {"kubeconfig": kubeconfig(site.api, user)})
+    assert site.plane.client().get("/clusters/prod") == before
+    site.assert_nothing_left()
+
+
 def test_a_registered_cluster_runs_and_reads_nothing(site: Site) -> None:
     attacker = site.attacker("clusterer")
     for user, message in users(site):

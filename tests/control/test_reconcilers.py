@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from proxy.cli.client import Client
-from proxy.errors import DeniedError, InvalidInputError, NotFoundError, UnavailableError
+from proxy.errors import (
+    ConflictError,
+    DeniedError,
+    InvalidInputError,
+    NotFoundError,
+    UnavailableError,
+)
 from proxy.reaching import Upstream
 from proxy.state.access import Scope, ScopeKind
 from tests.control.plane import Plane
@@ -58,6 +64,33 @@ def test_it_is_put_shown_and_taken_back(plane: Plane, cluster: FakeRbac) -> None
     intent, outcome = (item["detail"] for item in plane.events("cluster.reconciler.set"))
     assert (intent["server"], intent["login"]) == (made["server"], "token")
     assert outcome["after"]["server"] == made["server"]
+
+
+def test_a_change_in_between_is_noticed(plane: Plane, cluster: FakeRbac) -> None:
+    client, body = plane.client(), {"kubeconfig": cluster.kubeconfig().decode()}
+    with pytest.raises(ConflictError, match="changed in between"):
+        client.change("PUT", PATH, body, version='"1"')
+    client.change("PUT", PATH, body)
+    _, version = client.versioned(PATH)
+    client.change("PUT", PATH, body | {"enforce": True}, version=version)
+    with pytest.raises(ConflictError, match="changed in between"):
+        client.change("PUT", PATH, body, version=version)
+    with pytest.raises(ConflictError, match="changed in between"):
+        client.delete(PATH, version=version)
+    detail = plane.events("cluster.reconciler.set")[5]["detail"]
+    assert (detail["before"]["enforce"], detail["after"]["enforce"]) == (False, True)
+    client.delete(PATH, version=client.versioned(PATH)[1])
+
+
+def test_it_moves_with_the_cluster(plane: Plane, cluster: FakeRbac) -> None:
+    client, path = plane.client(), "/clusters/prod"
+    client.change("PUT", PATH, {"kubeconfig": cluster.kubeconfig().decode()})
+    moved = cluster.kubeconfig().replace(b"127.0.0.1", b"localhost").decode()
+    client.change("PATCH", path, {"kubeconfig": moved})
+    with pytest.raises(
+        InvalidInputError, match=f"http://localhost:{cluster.port} is not encrypted"
+    ):
+        client.get(PATH)
 
 
 def test_an_account_that_cannot_do_it_is_not_taken(plane: Plane, cluster: FakeRbac) -> None:

@@ -254,7 +254,7 @@ async def test_lesson_12_host_and_path_cannot_disagree(make_world: Make) -> None
     assert len(world.requests) == 1
 
 
-@pytest.mark.parametrize("how", ["removed", "replaced"])
+@pytest.mark.parametrize("how", ["removed", "replaced", "moved"])
 async def test_lesson_12_streams_end_with_their_cluster(world: World, how: str) -> None:
     async def handler(exchange: Exchange) -> None:
         await exchange.answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
@@ -267,10 +267,32 @@ async def test_lesson_12_streams_end_with_their_cluster(world: World, how: str) 
     record = world.clusters.pop("prod")
     if how == "replaced":
         world.clusters["prod"] = type(record)("prod", "another id", record.server, 0, b"")
+    if how == "moved":
+        world.clusters["prod"] = msgspec.structs.replace(record, server="https://elsewhere")
     world.plane.state_changed()
     async with asyncio.timeout(1):
         assert b"0\r\n" not in await reader.read()
     assert (await world.settled(1))[0]["closeReason"] == "revoked"
+    writer.close()
+
+
+async def test_a_stream_outlives_another_account_of_ours(world: World) -> None:
+    go_on = asyncio.Event()
+
+    async def handler(exchange: Exchange) -> None:
+        await exchange.answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+        await go_on.wait()
+        await exchange.answer(b"0\r\n\r\n")
+
+    world.handler = handler
+    reader, writer = await world.connect()
+    writer.write(f"GET {PODS}?watch=1 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    await reader.readuntil(b"x\r\n")
+    world.clusters["prod"] = msgspec.structs.replace(world.clusters["prod"], sealed=b"another")
+    world.plane.state_changed()
+    go_on.set()
+    async with asyncio.timeout(2):
+        await reader.readuntil(b"0\r\n\r\n")
     writer.close()
 
 

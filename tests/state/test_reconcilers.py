@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.clock import ManualClock
-from proxy.errors import NotFoundError
+from proxy.errors import NotFoundError, PreconditionError
 from proxy.state.reconcilers import ReconcilerRecord
 from proxy.state.repository import StateStore
 from proxy.state.sealing import SealError, SecretBox
@@ -35,6 +35,21 @@ async def test_what_is_put_is_found_and_the_next_one_takes_its_place(url: str) -
     assert await store.reconcilers.remove("prod") == later
     with pytest.raises(NotFoundError, match="not looked after"):
         await store.reconcilers.find("prod")
+    await store.close()
+
+
+async def test_what_was_changed_in_between_is_left_alone(url: str) -> None:
+    store = await opened(url)
+    first = await put(store)
+    second = await put(store, enforce=True)
+    with pytest.raises(PreconditionError, match="changed in between"):
+        await store.reconcilers.put(
+            "prod", server="x", kubeconfig=b"x", enforce=False, by="bob", expected=first.version
+        )
+    with pytest.raises(PreconditionError):
+        await store.reconcilers.remove("prod", expected=first.version)
+    assert await store.reconcilers.find("prod") == second
+    await store.reconcilers.remove("prod", expected=second.version)
     await store.close()
 
 

@@ -12,6 +12,7 @@ from proxy.errors import (
     ConflictError,
     InvalidInputError,
     NotFoundError,
+    PreconditionError,
     SettingsError,
     UnavailableError,
 )
@@ -132,6 +133,41 @@ async def test_a_cluster_removed_and_added_again_is_another_one(store: StateStor
     first = await add(store)
     await store.remove_cluster("prod")
     assert (await add(store)).id != first.id
+
+
+async def test_another_account_leaves_it_the_same_cluster(
+    store: StateStore, clock: ManualClock
+) -> None:
+    first = await add(store)
+    await store.record_credential(credential(clock))
+    clock.advance(5)
+    before, after = await store.change_cluster(
+        "prod", server="https://10.0.0.2:6443", kubeconfig=b"another", expected=first.version
+    )
+    assert before == first
+    assert (after.id, after.created_at, after.server) == (
+        first.id,
+        first.created_at,
+        "https://10.0.0.2:6443",
+    )
+    assert store.kubeconfig(after) == b"another"
+    snapshot = await store.snapshot()
+    assert snapshot.clusters["prod"] == after
+    assert snapshot.reaches(snapshot.credentials["a1"], "prod")
+
+
+async def test_a_cluster_that_was_changed_in_between_is_left_alone(store: StateStore) -> None:
+    first = await add(store)
+    await store.set_cluster_note("prod", "may list secrets")
+    with pytest.raises(PreconditionError, match="changed in between"):
+        await store.change_cluster("prod", server="x", kubeconfig=b"x", expected=first.version)
+    with pytest.raises(PreconditionError):
+        await store.remove_cluster("prod", expected=first.version)
+    with pytest.raises(NotFoundError):
+        await store.change_cluster("test", server="x", kubeconfig=b"x")
+    now = await store.cluster("prod")
+    assert (now.sealed, now.note) == (first.sealed, "may list secrets")
+    await store.remove_cluster("prod", expected=now.version)
 
 
 class TestRevocation:

@@ -164,6 +164,22 @@ async def test_running_it_looks_at_new_clusters_and_again(world: World, api: Fak
     await until(lambda: "do everything" in world.refused())
 
 
+async def test_another_account_is_looked_at_at_once(tmp_path: Path, api: FakeApi) -> None:
+    settings = Upstream(excess_permissions="refuse", check_interval=600)
+    async with opened(tmp_path, settings, CLOCK) as world:
+        await world.add(api)
+        await world.directory.start()
+        world.checker.start()
+        await until(lambda: world.refused() == "")
+        api.rules = EVERYTHING
+        await world.store.change_cluster(
+            "prod", server=api.server, kubeconfig=api.access().document("prod")
+        )
+        await world.watcher.refresh()
+        await until(lambda: "do everything" in world.refused())
+        assert world.up() == 1
+
+
 async def test_an_account_that_may_too_little_is_told_but_not_refused(
     world: World, api: FakeApi
 ) -> None:

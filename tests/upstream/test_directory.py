@@ -103,6 +103,51 @@ async def test_a_cluster_added_again_under_its_name_is_another_target(world: Wor
     assert authorization(world, "prod") == b"Bearer new"
 
 
+async def change(world: World, token: str, server: str = SERVER, document: bytes = b"") -> None:
+    given = document or Access(server, token=token).document("prod")
+    await world.store.change_cluster("prod", server=server, kubeconfig=given)
+    await world.watcher.refresh()
+
+
+async def test_another_account_takes_over_without_a_refusal(world: World) -> None:
+    await world.add("prod", "one")
+    await world.directory.start()
+    record = world.directory.record("prod")
+    assert record is not None
+    await change(world, "two")
+    assert authorization(world, "prod") == b"Bearer one"
+    await change(world, "three")
+    assert authorization(world, "prod") in {b"Bearer one", b"Bearer two"}
+    await world.directory.settled()
+    assert authorization(world, "prod") == b"Bearer three"
+    # What was found out about the former account says nothing of this one.
+    world.directory.refuse(record, "may do everything")
+    assert authorization(world, "prod") == b"Bearer three"
+
+
+async def test_an_account_that_cannot_be_used_takes_over_all_the_same(world: World) -> None:
+    await world.add("prod", "one")
+    await world.directory.start()
+    await change(world, "", document=b"{}")
+    await world.directory.settled()
+    target = world.directory.target("prod")
+    assert target is not None
+    assert "no current context" in target.refused
+
+
+async def test_a_cluster_that_moved_is_not_asked_where_it_was(world: World) -> None:
+    await world.add("prod", "one")
+    await world.directory.start()
+    await change(world, "two", "https://k:6443")
+    target = world.directory.target("prod")
+    assert target is not None
+    assert target.refused == "cluster 'prod' is being loaded"
+    await world.directory.settled()
+    target = world.directory.target("prod")
+    assert target is not None
+    assert (target.host, target.authorization()) == ("k", b"Bearer two")
+
+
 async def test_a_note_changes_no_target(world: World) -> None:
     await world.add("prod")
     await world.directory.start()

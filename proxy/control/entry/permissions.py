@@ -17,6 +17,8 @@ REQUIRED: Final[Mapping[tuple[str, str], Permission]] = MappingProxyType(
         ("GET", "/api/v1/openapi.json"): Permission.LOOK_AT_SERVER,
         ("GET", "/api/v1/clusters"): Permission.LOOK_AT_CLUSTERS,
         ("POST", "/api/v1/clusters"): Permission.MANAGE_CLUSTERS,
+        ("GET", "/api/v1/clusters/{name}"): Permission.LOOK_AT_CLUSTERS,
+        ("PATCH", "/api/v1/clusters/{name}"): Permission.MANAGE_CLUSTERS,
         ("DELETE", "/api/v1/clusters/{name}"): Permission.MANAGE_CLUSTERS,
         ("POST", "/api/v1/clusters/{name}/check"): Permission.LOOK_AT_CLUSTERS,
         ("GET", "/api/v1/clusters/{name}/reconciler"): Permission.LOOK_AT_CLUSTERS,

@@ -1,7 +1,7 @@
-"""A second account at a cluster: its login, at the address and with the trust of the first.
+"""Another account at a registered cluster: its login, at the address and with the trust of the first.
 
-Who may give the second account manages a cluster; where that cluster is, and how it proves that,
-was said by whoever registered it, and holds for both.
+Who may give an account manages a cluster; where that cluster is, and how it proves that, was said by
+whoever registered it, and holds for every account there.
 """
 
 import asyncio
@@ -12,6 +12,21 @@ from proxy.upstream.access import Access, AccessError, load_document, read_acces
 from proxy.upstream.handle import TargetHandle, open_target
 from proxy.upstream.kubeclient import in_cluster_access
 from proxy.upstream.permitted import permitted
+
+
+class ElsewhereError(AccessError):
+    """A kubeconfig is of another cluster than the registered one."""
+
+
+def pinned(name: str, kubeconfig: bytes, first: bytes) -> bytes:
+    """The login of `kubeconfig`, as a kubeconfig at the address and with the trust of `first`.
+
+    Raises ElsewhereError when it is of another cluster, AccessError when it cannot be used.
+    """
+    registered = read_access(load_document(first))
+    given = read_access(load_document(kubeconfig))
+    _require_same(given, registered, in_cluster=False)
+    return given.at(registered).document(name)
 
 
 async def load_second(
@@ -45,14 +60,14 @@ def _read(kubeconfig: bytes, first: bytes | None, upstream: Upstream, given: boo
 def _require_same(second: Access, registered: Access, *, in_cluster: bool) -> None:
     # People know the cluster of our pod by another address than the pod does; its CA proves it.
     if not in_cluster and place(second.server) != place(registered.server):
-        raise AccessError(
+        raise ElsewhereError(
             f"The kubeconfig's server is {second.server}, and the cluster is registered as {registered.server}.",
             hint="Write the registered address into the kubeconfig.",
         )
     if in_cluster or second.ca_pem is not None:
         _require_same_trust(second, registered)
     if second.insecure and not registered.insecure:
-        raise AccessError(
+        raise ElsewhereError(
             "The kubeconfig does not verify the server, and the registered cluster is verified.",
             hint="Use the certificate-authority-data the cluster was registered with.",
         )
@@ -60,7 +75,7 @@ def _require_same(second: Access, registered: Access, *, in_cluster: bool) -> No
 
 def _require_same_trust(second: Access, registered: Access) -> None:
     if (second.ca_pem or b"").strip() != (registered.ca_pem or b"").strip():
-        raise AccessError(
+        raise ElsewhereError(
             f"The kubeconfig's certificate authority is not the one that {registered.server} is registered with.",
             hint="Use the certificate-authority-data the cluster was registered with.",
         )

@@ -9,7 +9,7 @@ from proxy.clock import SystemClock
 from proxy.reaching import Upstream
 from proxy.upstream.access import Access, AccessError
 from proxy.upstream.cluster import Target
-from proxy.upstream.second import load_second
+from proxy.upstream.registered import load_second
 
 FIRST = Access("http://127.0.0.1:8001/p", server_name="k", token="first")
 SECOND = replace(FIRST, token="second")
