@@ -1,5 +1,6 @@
 """`kubewitness demo`, as a person tries it: with the real kubectl, and a second time."""
 
+import json
 import os
 import re
 import shlex
@@ -89,6 +90,35 @@ def test_a_context_that_is_not_there_is_an_error_with_advice(
     assert demo.end() == 2
     assert "no context 'mine'" in demo.output
     assert "Traceback" not in demo.output
+
+
+def test_a_context_with_an_exec_plugin_is_the_operators_own(
+    here: Path, start: Callable[..., Process]
+) -> None:
+    cluster = subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.sandbox_process"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert cluster.stdout is not None
+        document = json.loads(cluster.stdout.readline())
+        version = "client.authentication.k8s.io/v1"
+        token = document["users"][0]["user"]["token"]
+        answer = {"apiVersion": version, "kind": "ExecCredential", "status": {"token": token}}
+        program = here / "get-token"
+        program.write_text(f"#!/bin/sh\ntest \"$1\" = 'a b' && echo '{json.dumps(answer)}'\n")
+        program.chmod(0o700)
+        plugin = {"apiVersion": version, "command": "./get-token", "args": ["a b"]}
+        document["users"][0]["user"] = {"exec": plugin}
+        (here / "config").write_text(json.dumps(document))
+        demo = start("demo", "--context", "sandbox", KUBECONFIG=str(here / "config"))
+        kubeconfig = demo.wait_for(r"(?m)^export KUBECONFIG=(\S+)$")[1]
+        assert "shop" in shell("kubectl get namespaces", kubeconfig)
+        assert demo.end(signal.SIGINT) == 0, demo.output
+    finally:
+        cluster.communicate("")
 
 
 def test_it_does_not_go_in_front_of_itself(here: Path, start: Callable[..., Process]) -> None:
