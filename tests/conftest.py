@@ -6,12 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from hypothesis import settings
 
 from tests.postgres import Database, Postgres, temporary_database
 
 # Python 3.11 to 3.13 make a loop when one is asked for and none was ever set. The looptime plugin
 # asks before each test, and the loop it gets in front of the first one would never be closed.
 asyncio.set_event_loop(None)
+
+# How long an example takes says something about the machine, and nothing about the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

@@ -158,7 +158,6 @@ def test_the_journal_machine() -> None:
             max_examples=400,
             stateful_step_count=30,
             derandomize=True,
-            deadline=None,
             database=None,
             print_blob=True,
             suppress_health_check=list(HealthCheck),

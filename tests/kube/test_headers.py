@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.kube.headers import GateRefused, last_gate, response_headers, sanitised
@@ -121,7 +121,6 @@ def test_lesson_06_and_20_claims_about_user_and_source_never_pass(backend: bool)
     assert sanitised([*head, *KUBECTL], upgrade=True, backend=backend) == KUBECTL
 
 
-@settings(deadline=None)
 @given(heads, st.booleans(), st.booleans())
 def test_lesson_05_no_client_header_that_starts_with_impersonate_passes(
     head: Headers, upgrade: bool, backend: bool
@@ -135,7 +134,6 @@ def test_lesson_05_no_client_header_that_starts_with_impersonate_passes(
     assert b"upgrade" not in passed or upgrade
 
 
-@settings(deadline=None)
 @given(heads, st.booleans(), st.booleans(), identities)
 def test_lesson_01_connection_header_cannot_drop_identity(
     head: Headers, upgrade: bool, backend: bool, identity: Identity
@@ -153,7 +151,6 @@ def test_lesson_01_listed_headers_are_dropped_even_when_allowed() -> None:
     assert sanitised(head, upgrade=False) == []
 
 
-@settings(deadline=None)
 @given(st.permutations(headers(ALICE)))
 def test_the_gate_opens_for_the_exact_identity_in_any_order(acting: Headers) -> None:
     head = [(b"Accept", b"*/*"), *acting, (b"Authorization", b"Bearer own")]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.kube.impersonation import (
@@ -50,7 +50,6 @@ def test_headers_of_an_identity() -> None:
     ]
 
 
-@settings(deadline=None)
 @given(identities)
 def test_what_is_built_is_what_is_understood(identity: Identity) -> None:
     assert requested(headers(identity)) == identity

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote, unquote
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import astuple
 
@@ -136,7 +136,6 @@ def test_bytes_that_are_not_utf8_become_printable() -> None:
     assert request_info("GET", "/%C3%A9").path == "/é"
 
 
-@settings(deadline=None)
 @given(methods, paths)
 def test_lesson_16_accepted_targets_mean_the_same_in_every_spelling(method: str, path: str) -> None:
     """Decoded, re-encoded and fully escaped, an accepted target keeps attributes and class."""
@@ -148,7 +147,6 @@ def test_lesson_16_accepted_targets_mean_the_same_in_every_spelling(method: str,
         assert understood(method, spelling) == known
 
 
-@settings(deadline=None)
 @given(rough_paths)
 def test_lesson_16_accepted_paths_hold_no_dot_or_empty_segment(path: str) -> None:
     """As Go sees them: decoded once, then split."""
@@ -164,7 +162,6 @@ def test_lesson_16_accepted_paths_hold_no_dot_or_empty_segment(path: str) -> Non
         assert is_backend
 
 
-@settings(deadline=None)
 @given(methods, rough_paths, st.booleans())
 def test_lesson_17_no_spelling_gets_a_weaker_class_than_its_attributes(
     method: str, path: str, upgrade: bool
@@ -182,7 +179,6 @@ def test_lesson_17_no_spelling_gets_a_weaker_class_than_its_attributes(
         assert method in {"GET", "HEAD"}
 
 
-@settings(deadline=None)
 @given(methods, paths, st.booleans())
 def test_describe_is_check_understand_classify(method: str, path: str, upgrade: bool) -> None:
     info, failed = understood(method, path)

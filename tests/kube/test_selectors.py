@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.kube.selectors import InvalidSelector, is_integer, is_label_selector, required_value
@@ -131,7 +131,6 @@ def test_integers(text: str, expected: bool) -> None:
     assert is_integer(text) is expected
 
 
-@settings(deadline=None)
 @given(st.text("a/.-!=(),<>in \t\\", max_size=30))
 def test_any_text_gets_an_answer(selector: str) -> None:
     is_label_selector(selector)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.kube.targets import check_target
@@ -104,7 +104,6 @@ def test_lesson_16_refused(target: bytes, reason: str) -> None:
     assert reason in (check_target(target) or "accepted")
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_get_an_answer(target: bytes) -> None:
     check_target(target)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.kube.user_agent import tool
@@ -40,7 +40,6 @@ def test_tool(user_agent: str, expected: str) -> None:
     assert tool(user_agent) == expected
 
 
-@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_lesson_22_any_text_gives_a_word(user_agent: str) -> None:
     assert tool(user_agent).replace("-", "").isalnum()

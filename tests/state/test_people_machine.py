@@ -201,6 +201,5 @@ TestMachine = Machine.TestCase
 TestMachine.settings = settings(
     max_examples=8,
     stateful_step_count=20,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

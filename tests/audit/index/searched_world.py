@@ -176,7 +176,6 @@ SOME = st.builds(
 )
 PROPERTY = settings(
     max_examples=150,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,
 )

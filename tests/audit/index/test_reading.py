@@ -60,7 +60,7 @@ def test_pages_together_are_the_whole(
     assert found == (world.expected(wanted)[::-1] if oldest_first else world.expected(wanted))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     wanted=FILTERS,
     by=st.sampled_from(

@@ -61,7 +61,7 @@ def test_a_place_keeps_every_digit(made: float, identity: str) -> None:
     assert read_place(write_place((made, identity))) == (made, identity)
 
 
-@given(st.integers(0, 1200), st.integers(1, 400), st.integers(1, 500))
+@given(st.integers(0, 300), st.integers(1, 100), st.integers(1, 150))
 async def test_pages_of_what_is_seen_are_all_of_it(size: int, limit: int, every: int) -> None:
     items = [(float(number), str(number)) for number in reversed(range(size))]
 
