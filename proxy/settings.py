@@ -133,8 +133,8 @@ class Limits(Group):
     recorded_refusals: int = Field(
         default=60,
         ge=1,
-        description="Refusals in a minute of one address without a credential that are recorded one by "
-        "one; the others as a sum.",
+        description="Refusals in a minute of one address without a credential that a process records "
+        "one by one; the others as a sum.",
     )
     header_timeout: float = Field(
         default=32.0, gt=0, description="Seconds for a request head to arrive once begun."
