@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -60,16 +61,25 @@ def test_files_of_deploy_are_the_chart_s_byte_for_byte() -> None:
 
 
 def test_every_value_says_what_it_is() -> None:
-    def walk(properties: dict[str, Any], above: str) -> None:
-        for name, value in properties.items():
-            assert value.get("description", "").rstrip(".`) "), f"{above}{name}"
-            assert value["description"].endswith((".", "…")), f"{above}{name}"
-            if "properties" in value:
-                assert value["additionalProperties"] is False, f"{above}{name}"
-                walk(value["properties"], f"{above}{name}.")
+    def walk(schema: dict[str, Any], place: str) -> Iterator[str]:
+        for name, value in schema.get("properties", {}).items():
+            inside = f"{place}.{name}"
+            assert value.get("description", "").rstrip(".`) "), inside
+            assert value["description"].endswith((".", "…")), inside
+            yield inside
+            yield from walk(value, inside)
+        if "properties" in schema:
+            assert schema["additionalProperties"] is False, f"{place}: a misspelt name passes"
+        # Of what stands in a list, or under any name, somebody asks as much.
+        for key in ("items", "additionalProperties"):
+            if isinstance(schema.get(key), dict):
+                yield from walk(schema[key], f"{place}[]")
 
-    walk(PROPERTIES, "")
-    assert json.loads(SCHEMA.read_text())["additionalProperties"] is False
+    text = SCHEMA.read_text()
+    found = set(walk(json.loads(text), ""))
+    assert {".imagePullSecrets[].name", ".image.registry"} <= found
+    for key in ("allOf", "anyOf", "oneOf", "$ref", "definitions", "patternProperties"):
+        assert f'"{key}":' not in text, "to be walked, too"
 
 
 @pytest.mark.parametrize("name", [name for name in LEAVES if not name.startswith("settings.")])
