@@ -98,7 +98,53 @@ class TestCompose:
 
     def test_no_version_floats(self) -> None:
         foreign = [item["image"] for item in services().values() if item["image"] != "kubewitness"]
-        assert [name for name in foreign if not re.search(r":v?\d+\.\d+", name)] == []
+        assert len(foreign) == len(set(foreign)) == 3
+        pinned = r"[a-z]+(/[a-z]+)?:v?\d+\.\d+(\.\d+)?@sha256:[0-9a-f]{64}"
+        assert [name for name in foreign if not re.fullmatch(pinned, name)] == []
+
+    def test_names_in_it_lead_to_something(self) -> None:
+        declared = set(yaml.safe_load(COMPOSE.read_text())["volumes"])
+        named = [
+            volume.split(":")[0]
+            for service in services().values()
+            for volume in service.get("volumes", [])
+            if not volume.startswith(".")
+        ]
+        assert set(named) == declared
+        for name, service in services().items():
+            needed = set(service.get("depends_on", []))
+            assert needed <= set(services()) - {name}
+        waited = {
+            (other, wait["condition"])
+            for service in services().values()
+            if isinstance(needs := service.get("depends_on"), dict)
+            for other, wait in needs.items()
+        }
+        assert waited == {
+            ("init", "service_completed_successfully"),
+            ("upgrade", "service_completed_successfully"),
+            ("database", "service_healthy"),
+        }
+        assert "healthcheck" in services()["database"]
+
+    def test_every_variable_is_asked_for_or_has_a_default(self) -> None:
+        text = COMPOSE.read_text()
+        used = re.findall(r"\$\{([A-Z_]+)(:[-?])?", text)
+        assert {name for name, _ in used} == {"KUBEWITNESS_PASSWORD", "KUBEWITNESS_NAMES"}
+        assert [name for name, otherwise in used if not otherwise] == []
+
+    def test_only_known_keys_are_in_it(self) -> None:
+        """Compose refuses a misspelt key; so do we, who have no engine to run it with."""
+        known = {
+            *("image", "build", "command", "environment", "volumes", "tmpfs", "read_only", "user"),
+            *("cap_drop", "security_opt", "restart", "stop_grace_period", "ports", "ulimits"),
+            *("healthcheck", "depends_on", "shm_size"),
+        }
+        for service in services().values():
+            assert set(service) <= known
+            assert set(service.get("healthcheck", {})) <= {
+                *("test", "interval", "start_period", "retries", "timeout"),
+            }
 
     def test_only_the_data_plane_is_open_to_others(self) -> None:
         ports = [port for item in services().values() for port in item.get("ports", [])]
