@@ -14,6 +14,10 @@ from proxy.cli.output import visible, write
 from proxy.settings import Settings
 
 DIRECTORY: Final = Path(".demo")
+KUBECTL_HINT: Final = (
+    "Install it as https://kubernetes.io/docs/tasks/tools says, or with this product: "
+    "the extra `kubectl`, as in `pip install 'kubewitness[kubectl]'`."
+)
 _SANDBOX_TRIES: Final = (
     ("{kubectl} --namespace shop get pods", "a look"),
     ("{kubectl} --namespace shop exec deploy/web -- ls", "a command in a pod"),
@@ -73,6 +77,8 @@ def say_ready(kubeconfig: Path, settings: Settings, *, context: str, group: str)
     commands = [(text.format(kubectl=kubectl), about) for text, about in tries]
     width = max(len(text) for text, _ in commands)
     lines += [f"{text:{width}}  # {about}" for text, about in commands]
+    if not present("kubectl"):
+        lines += ["", f"kubectl is not here. {KUBECTL_HINT}"]
     lines += ["", "Each of them shows up, durably, in:", ""]
     lines += [f"{kubewitness} audit search --data-dir {data_dir} --user alice"]
     lines += [f"{kubewitness} audit tail -f --data-dir {data_dir}"]
@@ -98,6 +104,11 @@ def own_kubeconfig() -> Path:
 
     given = [part for part in variable("KUBECONFIG").split(":") if part]
     return Path(given[0]) if given else Path.home() / ".kube" / "config"
+
+
+def present(name: str) -> bool:
+    """Whether a program is on the path, or beside this interpreter."""
+    return bool(shutil.which(name)) or Path(sys.executable).with_name(name).exists()
 
 
 def program(name: str) -> str:

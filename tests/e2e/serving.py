@@ -16,6 +16,8 @@ from typing import Any
 from tests.e2e.client import Client
 from tests.ports import reserved_ports
 
+OURS = (sys.executable, "-m", "proxy")
+"""`kubewitness` as it stands in this tree."""
 READY_SECONDS = 30
 STOP_SECONDS = 40
 
@@ -26,10 +28,11 @@ class Proxy:
 
     data_dir: Path
     metrics: str
+    program: tuple[str, ...] = OURS
 
     def cli(self, *arguments: str) -> str:
         """Run a `kubewitness` command on this data directory, require success, give its output."""
-        return kubewitness(*arguments, "--data-dir", str(self.data_dir))
+        return kubewitness(*arguments, "--data-dir", str(self.data_dir), program=self.program)
 
     def issue(
         self, user: str, *groups: str, clusters: tuple[str, ...], renewing: bool = False
@@ -72,27 +75,29 @@ class Proxy:
         return list(found)
 
 
-def kubewitness(*arguments: str) -> str:
+def kubewitness(*arguments: str, program: tuple[str, ...] = OURS) -> str:
     """Run a `kubewitness` command, require success, give its output."""
-    command = [sys.executable, "-m", "proxy", *arguments]
+    command = [*program, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, f"{' '.join(arguments)}: {done.stdout}{done.stderr}"
     return done.stdout
 
 
 @contextmanager
-def serve(directory: Path, host: str = "127.0.0.1") -> Iterator[Proxy]:
+def serve(
+    directory: Path, host: str = "127.0.0.1", program: tuple[str, ...] = OURS
+) -> Iterator[Proxy]:
     """Initialise a data directory, serve it, wait until it is ready; stop it in the end, in order.
 
-    `host` is the address that kubectl reaches it at.
+    `host` is the address that kubectl reaches it at, `program` whose `kubewitness` it is.
     """
     ports = reserved_ports(3)
     listen = f"{host}:{ports[0]}"
     control, metrics = (f"127.0.0.1:{port}" for port in ports[1:])
-    proxy = Proxy(directory / "data", metrics)
+    proxy = Proxy(directory / "data", metrics, program)
     names = ("--tls-names", f"{host},localhost,127.0.0.1")
     proxy.cli("init", "--listen", listen, "--control", control, "--metrics", metrics, *names)
-    command = [sys.executable, "-m", "proxy", "serve", "--data-dir", str(proxy.data_dir)]
+    command = [*program, "serve", "--data-dir", str(proxy.data_dir)]
     log = directory / "serve.log"
     with log.open("wb") as output:
         # The tests' directory may be in memory or in a container's layer.

@@ -22,6 +22,8 @@ ANYWHERE = {"KUBEWITNESS_JOURNAL_UNSAFE_FILESYSTEM": "allow"}
 """The tests' directory may be in memory or in a container's layer."""
 READY = 30.0
 """Seconds a process may take to be ready on a busy machine."""
+OURS = (sys.executable, "-m", "proxy")
+"""`kubewitness` as it stands in this tree."""
 
 
 @pytest.fixture
@@ -80,13 +82,15 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Started, Stop]]:
 
 
 class Process:
-    """`kubewitness …` as a process."""
+    """`kubewitness …` as a process; `program` is another one than this tree's."""
 
-    def __init__(self, *arguments: str, **environment: str) -> None:
+    def __init__(
+        self, *arguments: str, program: tuple[str, ...] = OURS, **environment: str
+    ) -> None:
         self.lines: list[str] = []
         self._grew = threading.Condition()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "proxy", *arguments],
+            [*program, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -112,11 +116,12 @@ class Process:
         with self._grew:
             self._grew.notify_all()
 
-    def wait_for(self, pattern: str) -> re.Match[str]:
+    def wait_for(self, pattern: str, seconds: float = READY) -> re.Match[str]:
         """The first match of `pattern` in what it says."""
         with self._grew:
             self._grew.wait_for(
-                lambda: re.search(pattern, self.output) or self._process.poll() is not None, READY
+                lambda: re.search(pattern, self.output) or self._process.poll() is not None,
+                seconds,
             )
         found = re.search(pattern, self.output)
         assert found, f"{pattern!r} is not in:\n{self.output}"
@@ -149,8 +154,8 @@ def start() -> Iterator[Callable[..., Process]]:
     """Start `kubewitness …`; whatever still runs at the end is killed."""
     processes: list[Process] = []
 
-    def run(*arguments: str, **environment: str) -> Process:
-        processes.append(Process(*arguments, **environment))
+    def run(*arguments: str, program: tuple[str, ...] = OURS, **environment: str) -> Process:
+        processes.append(Process(*arguments, program=program, **environment))
         return processes[-1]
 
     yield run
