@@ -8,7 +8,7 @@ import msgspec
 import structlog
 
 from proxy.audit.index.export import event
-from proxy.audit.index.query import Cursor, Filter, Within
+from proxy.audit.index.query import Cursor, Filter, Within, parse
 from proxy.audit.index.rows import Row
 from proxy.audit.moments import parse_moment
 from proxy.control.audit.sight import said, seen
@@ -114,7 +114,7 @@ def filter_of(query: AuditQuery, now: float, within: Within | None) -> Filter:
 
     Raises InvalidInputError.
     """
-    return Filter(
+    made = Filter(
         within=within,
         since=moment(query.since, now),
         until=moment(query.until, now),
@@ -141,6 +141,9 @@ def filter_of(query: AuditQuery, now: float, within: Within | None) -> Filter:
         include_noise=query.all,
         open_only=query.open,
     )
+    # Here, and not when it is first used: an answer may have begun by then.
+    parse(made)
+    return made
 
 
 class Looked(NamedTuple):

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.audit.event import User
 from proxy.cli.client import Client
-from proxy.errors import KubewitnessError, UnavailableError
+from proxy.errors import InvalidInputError, KubewitnessError, UnavailableError
 from tests.control.plane import Plane
 
 
@@ -33,6 +33,16 @@ def test_a_large_export_is_whole(plane: Plane) -> None:
     plane.run(plane._append([body for _ in range(1250) for body in plane.bodies()]))
     lines = b"".join(plane.client().chunks("/audit/export")).splitlines()
     assert len({json.loads(line)["auditID"] for line in lines}) == 1250
+
+
+@pytest.mark.parametrize(
+    ("route", "more"), [("/audit/export", {"format": "csv"}), ("/audit/tail", {"last": 0})]
+)
+def test_a_filter_that_cannot_be_read_is_refused_before_anything_is_sent(
+    plane: Plane, route: str, more: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidInputError, match="'forbidden' is not a status"):
+        list(plane.client().chunks(route, {"status": "forbidden", **more}))
 
 
 def test_an_export_that_fails_half_way_does_not_look_whole(plane: Plane) -> None:
