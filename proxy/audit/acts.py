@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from proxy.audit.event import SystemEvent, body, new_id
+from proxy.audit.event import REQUESTED, SystemEvent, body, new_id
 from proxy.audit.port import Journal
 from proxy.clock import Clock, rfc3339
 from proxy.errors import DeniedError, KubewitnessError
@@ -77,7 +77,7 @@ class Acts:
                 )
             )
 
-        await record("requested")
+        await record(REQUESTED)
         try:
             yield told
         except BaseException as error:

@@ -154,6 +154,11 @@ class ConnectionEvent(msgspec.Struct, omit_defaults=True, tag_field="kind", tag=
     message: str = ""
 
 
+REQUESTED: Final = "requested"
+"""The outcome that an act's intent has."""
+OK: Final = "ok"
+
+
 class SystemEvent(msgspec.Struct, omit_defaults=True, tag_field="kind", tag="SystemEvent", rename={"event_id": "auditID", "stage_timestamp": "stageTimestamp", "source_ips": "sourceIPs"}):  # fmt: skip
     """An administrative act, allowed or not, or something the proxy did by itself."""
 
@@ -166,7 +171,7 @@ class SystemEvent(msgspec.Struct, omit_defaults=True, tag_field="kind", tag="Sys
     commands that work on a server's disk; empty when the proxy acted by itself."""
     source_ips: tuple[str, ...] = ()
     target: str = ""
-    outcome: str = "ok"
+    outcome: str = OK
     detail: dict[str, Any] = {}
     """Texts, numbers and lists; `before` and `after` of a change are the thing as the API shows it,
     `visible` of a look at the log what its actor could see."""

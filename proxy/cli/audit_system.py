@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from proxy.audit.event import REQUESTED
 from proxy.cli.audit_live import Printer, follow
 from proxy.cli.completion import complete_user
 from proxy.cli.connection import connect
@@ -30,7 +31,6 @@ COLUMNS: Final = (
 )
 _WIDTHS: Final = (8, 14, 20, 24, 24, 15, 9, 20)
 _BEFORE: Final = 10
-_REQUESTED: Final = "requested"
 
 
 def system(
@@ -133,7 +133,7 @@ def _acts(events: Iterator[Event]) -> Iterator[Event]:
     """Each act once: what came of it, or that it was begun when nothing has."""
     ended: set[str] = set()
     for event in events:
-        if event.get("outcome") != _REQUESTED:
+        if event.get("outcome") != REQUESTED:
             ended.add(str(event["auditID"]))
         elif event["auditID"] in ended:
             continue

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from proxy.audit.acts import Write
-from proxy.audit.event import SystemEvent, new_id
+from proxy.audit.event import REQUESTED, SystemEvent
 from proxy.audit.index.postgresql.connecting import connect, translated
 from proxy.audit.index.postgresql.upgrade import acting_as_owner
 from proxy.clock import Clock, rfc3339
@@ -40,9 +40,9 @@ _log = structlog.get_logger(__name__)
 
 
 def note_of(event: SystemEvent, clock: Clock) -> Note:
-    """An event as a note of now."""
-    now = clock.now()
-    return Note(new_id(now), now, msgspec.json.encode(event).decode())
+    """An event as a note of now; of an act's two the intent sorts first, also in one moment."""
+    part = "intent" if event.outcome == REQUESTED else "outcome"
+    return Note(f"{event.event_id}/{part}", clock.now(), msgspec.json.encode(event).decode())
 
 
 def as_file(notes: Sequence[Note]) -> bytes:

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import structlog
 
-from proxy.audit.event import new_id
+from proxy.audit.event import OK, REQUESTED, new_id
 from proxy.control.documents.planning import Planned
-from proxy.control.entry.recording import OK, REQUESTED, Told, done, not_done, record, why
+from proxy.control.entry.recording import Told, done, not_done, record, why
 from proxy.control.entry.route import Act
 from proxy.errors import UnavailableError
 

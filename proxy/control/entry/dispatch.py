@@ -21,7 +21,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from proxy.audit.event import SystemEvent, body, new_id, shortened
+from proxy.audit.event import OK, REQUESTED, SystemEvent, body, new_id, shortened
 from proxy.clock import rfc3339
 from proxy.control.entry import permissions
 from proxy.control.entry.admitting import admit, claimed, presented
@@ -29,8 +29,6 @@ from proxy.control.entry.caller import Known
 from proxy.control.entry.problems import is_stranger, problem_of, response
 from proxy.control.entry.reading import read_body, read_query
 from proxy.control.entry.recording import (
-    OK,
-    REQUESTED,
     Told,
     clean,
     done,

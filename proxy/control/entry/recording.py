@@ -11,8 +11,6 @@ from proxy.control.entry.reading import LINE_LIMIT
 from proxy.control.entry.route import Act, Detail
 from proxy.errors import DeniedError, KubewitnessError, UnavailableError
 
-REQUESTED: Final = "requested"
-OK: Final = "ok"
 _TEXT_LIMIT: Final = LINE_LIMIT
 """Characters of a client's text that a system event keeps: all of a query."""
 _VIA: Final = (("kubewitness/", "cli"), ("Mozilla/", "dashboard"))
