@@ -9,6 +9,7 @@ What COMMAND finds in its environment:
   CLUSTER_BIN         a directory with kubectl, kubectl-older, helm and everything else of the cluster
   CLUSTER_AUDIT_LOG   the API server's own audit log
   CLUSTER2_KUBECONFIG, CLUSTER2_AUDIT_LOG   the same of a second cluster, which has no node
+  CLUSTER3_KUBECONFIG, CLUSTER3_AUDIT_LOG   and of a third one
 """
 
 import argparse

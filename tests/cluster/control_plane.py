@@ -1,7 +1,7 @@
-"""etcd, two API servers, the controller manager and the scheduler: their certificates and command lines.
+"""etcd, three API servers, the controller manager and the scheduler: their certificates and command lines.
 
-The second API server keeps its objects under a prefix of its own in the same etcd, has an authority of its own
-and no node: another cluster as far as any client can tell, for tests that need two.
+The second and the third API server keep their objects under prefixes of their own in the same etcd, have authorities
+of their own and no node: other clusters as far as any client can tell, for tests that need two or three.
 """
 
 import json
@@ -157,6 +157,18 @@ class ControlPlane:
             f"--authentication-kubeconfig={kubeconfig}",
             f"--authorization-kubeconfig={kubeconfig}",
             "--leader-elect=false",
+        )
+
+    def start_aggregation(self, server: ApiServer) -> None:
+        """Start the one controller without which `view` and `edit` of a cluster without a node say nothing."""
+        name = f"kube-controller-manager-{server.name}"
+        self.components.start(
+            name,
+            self._program("controller-manager"),
+            f"--kubeconfig={server.kubeconfig(name, name, 'system:masters')}",
+            "--controllers=clusterrole-aggregation-controller",
+            "--leader-elect=false",
+            "--secure-port=0",
         )
 
     def _program(self, name: str) -> Path:

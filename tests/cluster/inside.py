@@ -74,24 +74,35 @@ class Cluster:
         importing.join()
         node.start_kubelet(self.first)
         node.start_kube_proxy(self.first)
-        self.second = plane.describe("second", 6444, "10.97.0.0/16")
-        self.second_admin = self.second.kubeconfig("second", "admin", "system:masters")
+        others = [
+            plane.describe("second", 6444, "10.97.0.0/16"),
+            plane.describe("third", 6445, "10.98.0.0/16"),
+        ]
+        self.others = [
+            (item, item.kubeconfig("admin", "admin", "system:masters")) for item in others
+        ]
         create(self._programs / "kubectl", self.admin, system_pods.manifests())
         self._wait_node()
-        plane.start_api_server(self.second, node=False)
+        for other in others:
+            plane.start_api_server(other, node=False)
         self._wait_addons()
-        plane.wait_api_server(self.second, self.second_admin)
+        for other, admin in self.others:
+            plane.wait_api_server(other, admin)
+            plane.start_aggregation(other)
 
     def environment(self) -> dict[str, str]:
         """The variables that tell a command where the cluster is."""
+        others: dict[str, str] = {}
+        for number, (other, admin) in enumerate(self.others, start=2):
+            others[f"CLUSTER{number}_KUBECONFIG"] = str(admin)
+            others[f"CLUSTER{number}_AUDIT_LOG"] = str(other.audit_log)
         return {
             **os.environ,
+            **others,
             "PATH": self._path,
             "KUBECONFIG": str(self.admin),
             "CLUSTER_BIN": str(self._programs),
             "CLUSTER_AUDIT_LOG": str(self.first.audit_log),
-            "CLUSTER2_KUBECONFIG": str(self.second_admin),
-            "CLUSTER2_AUDIT_LOG": str(self.second.audit_log),
         }
 
     def _wait_node(self) -> None:

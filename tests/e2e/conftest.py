@@ -5,7 +5,8 @@ impersonates the user, and `proxied`, with a kubeconfig that the proxy issued. N
 whatever it asserts holds for both.
 
 `make e2e` starts a cluster of our own around this suite; with `E2E_KUBECONFIG=FILE` it runs against that cluster, with
-pods of `E2E_IMAGE` (any busybox), and with `E2E_SECOND_KUBECONFIG=FILE` where a test is about two.
+pods of `E2E_IMAGE` (any busybox), and with `E2E_SECOND_KUBECONFIG=FILE` where a test is about two. The day in the life
+needs three, and their audit logs: only ours will do.
 """
 
 import itertools
@@ -45,6 +46,7 @@ class Cluster:
     image: str
     audit_log: Path | None
     second_kubeconfig: Path | None
+    third_kubeconfig: Path | None = None
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +66,7 @@ def cluster() -> Cluster:
         images.BUSYBOX,
         Path(os.environ["CLUSTER_AUDIT_LOG"]),
         Path(os.environ["CLUSTER2_KUBECONFIG"]),
+        Path(os.environ["CLUSTER3_KUBECONFIG"]),
     )
 
 
@@ -81,6 +84,14 @@ def second_kubeconfig(cluster: Cluster) -> Path:
     if cluster.second_kubeconfig is None:
         pytest.skip("needs a second cluster: set E2E_SECOND_KUBECONFIG")
     return cluster.second_kubeconfig
+
+
+@pytest.fixture(scope="session")
+def third_kubeconfig(cluster: Cluster) -> Path:
+    """The administrator of the third cluster."""
+    if cluster.third_kubeconfig is None:
+        pytest.skip("needs three clusters with their audit logs, as `make e2e` has them")
+    return cluster.third_kubeconfig
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
