@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import statistics
 import subprocess
 import time
 import urllib.request
@@ -89,7 +90,8 @@ def test_it_starts_at_once_and_ends_when_asked(root: Path, data: Path) -> None:
         seconds, code = once(root, data)
         assert code == 0
         times.append(seconds)
-    assert min(times) <= START, times
+    print("seconds until it is ready:", *(f"{seconds:.2f}" for seconds in times))
+    assert statistics.median(times) <= START, times
 
 
 def once(root: Path, data: Path) -> tuple[float, int]:
