@@ -10,11 +10,12 @@ import shutil
 import tempfile
 import threading
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from proxy.audit.journal import recovery, writer
 from proxy.audit.journal.records import CorruptJournalError
@@ -24,7 +25,7 @@ from proxy.clock import ManualClock
 from proxy.settings import Journal
 from tests.audit.journals import NOW
 from tests.faults.crash_states import quiet
-from tests.faults.disk import EIO, Disk, Fault
+from tests.faults.disk import EIO, Disk, DiskFile, Fault
 from tests.faults.report import Report
 from tests.faults.simulated_journal import sample
 from tests.faults.simulated_oracle import Reader, Violation
@@ -36,6 +37,30 @@ _RETRY: Final = 0.005
 """Seconds between a writer's attempts; nothing is proved by waiting for longer."""
 _SETTLE: Final = 5.0
 """Seconds the loop has to do what it had to do."""
+
+
+class _InTurn:
+    """A disk, or a file of it, whose operations exclude each other: the kernel's do, too.
+
+    The journal's thread and that of its bookmarks use it at once, and none may change it while the
+    other looks at the states it may be left in.
+    """
+
+    def __init__(self, inner: Any, lock: AbstractContextManager[Any]) -> None:
+        self._inner = inner
+        self._lock = lock
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        if not callable(found):
+            return found
+
+        def operation(*given: Any, **named: Any) -> Any:
+            with self._lock:
+                made = found(*given, **named)
+            return _InTurn(made, self._lock) if isinstance(made, DiskFile) else made
+
+        return operation
 
 
 @dataclass
@@ -111,7 +136,7 @@ async def _live(seed: str, data_dir: Path) -> _Run:
         unsafe_filesystem="allow",
     )
     journal = await JournalWriter.open(
-        data_dir, "0", settings, clock=ManualClock(NOW), storage=disk
+        data_dir, "0", settings, clock=ManualClock(NOW), storage=_InTurn(disk, threading.RLock())
     )
     run.writer = (data_dir / "instance").read_text().strip() + "-0"
     disk.step, disk.fault = run.moment, run.fault

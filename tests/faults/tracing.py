@@ -46,6 +46,8 @@ SYSCALLS = [
 _FIRST_PATH = {"rename", "link"}
 """Of two paths strace goes by the first: such a call is one on that file."""
 _LINE = re.compile(r"^(\d+) +([a-z0-9]+)\(")
+_UNFINISHED = " <unfinished ...>"
+_RESUMED = re.compile(r"^(\d+) +<\.\.\. [a-z0-9]+ resumed>(.*)")
 _DESCRIPTOR = re.compile(r"^\d+ +[a-z0-9]+\((\d+)<([^>]*)>")
 _PATH = re.compile(r'"(/[^"]+)"|<(/[^>(]+)>')
 
@@ -80,8 +82,19 @@ class Trace:
 
     @classmethod
     def read(cls, path: Path) -> "Trace":
-        text = path.read_text(errors="replace")
-        return cls([line for line in text.splitlines() if _LINE.match(line)])
+        lines: list[str] = []
+        begun: dict[str, int] = {}
+        for line in path.read_text(errors="replace").splitlines():
+            if match := _RESUMED.match(
+                line
+            ):  # in two parts: another thread did something meanwhile
+                if (index := begun.pop(match[1], None)) is not None:
+                    lines[index] = lines[index].replace(_UNFINISHED, match[2])
+            elif match := _LINE.match(line):
+                if _UNFINISHED in line:
+                    begun[match[1]] = len(lines)
+                lines.append(line)
+        return cls(lines)
 
     def instances(self, path: str, *, injected: bool = False) -> list[Instance]:
         """All system calls on one file, or only those that strace broke."""
