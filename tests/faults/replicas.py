@@ -50,7 +50,7 @@ class Size:
 
 
 CI = Size(kills=3, stops=5, changes=1)
-RELEASE = Size(kills=40, stops=10, changes=15, threads=3, seconds=420.0)
+RELEASE = Size(kills=30, stops=5, changes=10, threads=3, seconds=300.0)
 
 
 def run(
