@@ -205,17 +205,22 @@ def calls(client: Client, kinds: list[str], proxy: Proxy) -> None:
         connection.sock.close()
 
 
-def run(most: int = CI, seed: int = 1, *, embedded: bool = False) -> Report:
-    """Break `most` system calls, each in one way, or all in all ways when there are fewer."""
+def run(most: int = CI, seed: int = 1, *, embedded: bool = False, first: int = 0) -> Report:
+    """Break `most` system calls, each in one way, or all in all ways when there are fewer.
+
+    `first` is where to go on when an earlier run stopped there.
+    """
     report = Report("system calls", seed)
     counts = report.counts
     with rig(report) as here:
         cases = _prepared(here, embedded)
         todo = _all(cases, counts)
-        chosen = _sample(todo, most, seed)
+        chosen = _sample(todo, most, seed)[first:]
         counts["cases"] = len(chosen)
+        if first:
+            counts["cases before, not in this run"] = first
         broken = dict.fromkeys([*FAULTS, SHORT], 0)
-        began, first = time.monotonic(), cases.number
+        began, before = time.monotonic(), cases.number
         missed = []
         for case in chosen:
             if any(cases.came_about(case) for _ in range(TRIES)):
@@ -225,9 +230,9 @@ def run(most: int = CI, seed: int = 1, *, embedded: bool = False) -> Report:
             if here.oracle.violations:
                 break
         counts["came about"] = sum(broken.values())
-        counts["runs with a fault"] = cases.number - first
+        counts["runs with a fault"] = cases.number - before
         counts |= {f"broken by {fault}": count for fault, count in broken.items()}
-        counts["ms a run"] = round((time.monotonic() - began) * 1000 / (cases.number - first))
+        counts["ms a run"] = round((time.monotonic() - began) * 1000 / (cases.number - before))
         for one in missed:
             here.oracle.violations.say(f"{one}: did not come about in {TRIES} runs")
     return report
