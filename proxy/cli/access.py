@@ -107,7 +107,8 @@ def explain(
 ) -> None:
     """Say whether somebody may do something in a cluster, and which grant says so or what is missing.
 
-    The exit code is 0 when it is allowed and 1 when it is not.
+    The exit code is 0 when a grant allows it, and 1 when none does: also of somebody who is not
+    registered, for whom the cluster's own rules decide.
     """
     asked = {
         "user": user,
@@ -120,7 +121,7 @@ def explain(
     }
     said = connect(data_dir, via).post("/access/explain", asked)
     allowed = bool(said["allowed"])
-    row = (user, verb, resource, cluster, namespace, "yes" if allowed else "no", said["why"])
+    row = (user, verb, resource, cluster, namespace, _word(said), said["why"])
     item = said | {"name": row[5]} if form is Format.NAME else said
     show_one(form, item, _page(said), _COLUMNS, row)
     if not allowed:
@@ -143,8 +144,14 @@ def _target(resource: str) -> dict[str, str]:
     return target
 
 
+def _word(said: dict[str, Any]) -> str:
+    if said["allowed"]:
+        return "yes"
+    return "no" if said["governed"] else "not by a grant"
+
+
 def _page(said: dict[str, Any]) -> str:
-    text = f"{'yes' if said['allowed'] else 'no'}: {said['why']}"
+    text = f"{_word(said)}: {said['why']}"
     lines = [visible(text)]
     lines += [visible(f"Missing: {item}") for item in said["missing"]]
     considered = [

@@ -62,3 +62,10 @@ def test_what_has_no_answer(
     del rob
     done = command("access", "explain", *asked)
     assert (done.code, said in done.err) == (code, True), done.err
+
+
+def test_who_is_not_registered_is_nobodys_no(rob: Plane, command: Command) -> None:
+    del rob
+    done = command("access", "explain", "stranger", "get", "pods", "-c", "prod")
+    assert (done.code, done.out.split(":")[0]) == (1, "not by a grant")
+    assert "cluster's own rules decide" in done.out.replace("\n", " ")

@@ -1,6 +1,6 @@
 """The route that explains an access: which grant allows a call, which denies it, what is missing."""
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -23,9 +23,13 @@ _STREAMS: Final = {
 }  # fmt: skip
 """Verbs as people say them, and the subresource that kubectl creates then."""
 _UNREGISTERED: Final = (
-    "{user} is not registered, nor in a registered group: grants say nothing of them, and the "
-    "cluster's own rules decide"
+    "{user} is not registered, nor in a registered group: grants say nothing of them, and {then}"
 )
+_THEN: Final = {
+    "cluster": "the cluster's own rules decide",
+    "refuse": "access.unregistered refuses who is not registered",
+}
+"""What becomes of their calls, by the setting."""
 
 
 class ExplainRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -61,8 +65,10 @@ class ExplanationItem(msgspec.Struct, frozen=True):
     """Whether the call would be allowed, and why."""
 
     allowed: bool
+    """By a grant."""
     governed: bool
-    """Whether grants decide; if not, the cluster's own rules do."""
+    """Whether grants decide; if not, the cluster's own rules do, or the setting `access.unregistered`
+    refuses the call."""
     why: str
     grant: str
     """Id of the grant that allows or denies it; empty when none does, or it is out of sight."""
@@ -76,11 +82,16 @@ async def explain_access(act: Act) -> ExplanationItem:
     _check_asking(act, wanted)
     access = act.access
     if not governed(access, wanted.user, wanted.groups):
-        why = _UNREGISTERED.format(user=wanted.user)
+        why = not_by_a_grant(wanted.user, act.services.settings.access.unregistered)
         return ExplanationItem(False, False, why, "", ("to be registered, and a grant",), ())
     caller = caller_of(access, wanted.user, wanted.groups)
     found = explain(access, caller, request_of(wanted), now)
     return _shown(found, act)
+
+
+def not_by_a_grant(user: str, unregistered: Literal["cluster", "refuse"]) -> str:
+    """What is said of somebody whom no grant governs, by the setting `access.unregistered`."""
+    return _UNREGISTERED.format(user=user, then=_THEN[unregistered])
 
 
 def request_of(wanted: ExplainRequest) -> Request:

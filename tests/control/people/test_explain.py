@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from proxy.cli.client import Client
+from proxy.control.people.explain import not_by_a_grant
 from proxy.errors import DeniedError, InvalidInputError, NotFoundError
 from proxy.state.access import ORGANIZATION
 from proxy.state.snapshot import Usage
@@ -51,6 +52,11 @@ def test_who_is_not_registered_is_the_clusters_to_judge(plane: Plane) -> None:
     assert (said["allowed"], said["governed"]) == (False, False)
     assert "cluster's own rules" in said["why"]
     assert ask(plane.client(), user="stranger", groups=["sellers"])["allowed"] is True
+
+
+def test_who_is_not_registered_is_refused_where_that_is_said() -> None:
+    assert "the cluster's own rules decide" in not_by_a_grant("rob", "cluster")
+    assert "access.unregistered refuses" in not_by_a_grant("rob", "refuse")
 
 
 def test_everybody_may_ask_about_themselves_and_no_further(plane: Plane) -> None:
