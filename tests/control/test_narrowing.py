@@ -50,6 +50,7 @@ def bodies() -> dict[str, dict[str, Any]]:
     signing = csr(new_key(), "banker").decode()
     return {
         "addCluster": {"name": "more", "inCluster": True},
+        "changeCluster": {"inCluster": True},
         "setReconciler": {"kubeconfig": "x"},
         "addUser": {"name": "mallory"},
         "changeUser": {"disabled": True},

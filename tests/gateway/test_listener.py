@@ -126,7 +126,7 @@ async def test_a_credential_that_expires_ends_its_stream(world: World) -> None:
 
 QUICK = Settings(
     listen="127.0.0.1:0",
-    tls=TLS(handshake_timeout=0.3),
+    tls=TLS(handshake_timeout=1.0),
     limits=Limits(header_timeout=0.3, idle_timeout=0.6),
 )
 
