@@ -26,6 +26,8 @@ SMALL = {
     "KUBEWITNESS_JOURNAL_SEGMENT_BYTES": str(1 << 20),
     "KUBEWITNESS_JOURNAL_RESERVE_BYTES": "0",
     "KUBEWITNESS_JOURNAL_UNSAFE_FILESYSTEM": "allow",
+    # It is a stranger's refusals that fill the volume.
+    "KUBEWITNESS_LIMITS_RECORDED_REFUSALS": "1000000",
 }
 
 
