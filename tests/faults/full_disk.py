@@ -95,10 +95,12 @@ def _once(
     if written < size.records:
         oracle.violations.say(f"only {written} break-glass records while the disk was full")
     records.append(written)
-    before = time.monotonic()
+    aside, before = proxy.ask("status")["pushed_aside_ms"], time.monotonic()
     volume.free()
     healed.append(here.good_after(before, time.monotonic(), user="a"))
-    if healed[-1] > HEALED_WITHIN:
+    # What the machine did not give us meanwhile is not the proxy's doing.
+    machine = (proxy.ask("status")["pushed_aside_ms"] - aside) / 1000
+    if healed[-1] > HEALED_WITHIN + machine:
         oracle.violations.say(f"calls go on only {healed[-1]:.2f} s after there was space")
 
 
