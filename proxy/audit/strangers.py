@@ -61,16 +61,12 @@ class _Sum:
         self.first = self.last = now
         self.reasons: Counter[str] = Counter()
         self.sources: Counter[str] = Counter()
-        self.unnamed = 0
-        """Refusals of sources beyond those that are kept."""
 
     def add(self, source: str, reason: str, now: float) -> None:
         self.last = now
         self.reasons[reason] += 1
         if source in self.sources or len(self.sources) < _KEPT:
             self.sources[source] += 1
-        else:
-            self.unnamed += 1
 
     def event(self, listener: str, now: float) -> SystemEvent:
         told = self.sources.most_common(TOLD)
