@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from proxy.audit.event import REQUESTED, SystemEvent, body, new_id
+from proxy.audit.event import OK, REQUESTED, SystemEvent, body, new_id
 from proxy.audit.port import Journal
 from proxy.clock import Clock, rfc3339
 from proxy.errors import DeniedError, KubewitnessError
@@ -82,15 +82,16 @@ class Acts:
             yield told
         except BaseException as error:
             try:
-                await record(_why(error))
+                await record(why(error))
             except KubewitnessError as unrecorded:
                 # The first error says more; the intent without an outcome stands in the record.
                 _log.warning("outcome not recorded", audit_id=event_id, error=unrecorded.message)
             raise
-        await record("ok")
+        await record(OK)
 
 
-def _why(error: BaseException) -> str:
+def why(error: BaseException) -> str:
+    """The outcome of an act that ended with `error`; of a defect it tells nothing."""
     if isinstance(error, KubewitnessError):
         word = "denied" if isinstance(error, DeniedError) else "failed"
         return f"{word}: {error.message}"

@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 import structlog
 
+from proxy.audit.acts import why
 from proxy.audit.event import OK, REQUESTED, new_id
 from proxy.control.documents.planning import Planned
-from proxy.control.entry.recording import Told, done, not_done, record, why
+from proxy.control.entry.recording import Told, done, not_done, record
 from proxy.control.entry.route import Act
 from proxy.errors import UnavailableError
 

@@ -21,6 +21,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from proxy.audit.acts import why
 from proxy.audit.event import OK, REQUESTED, SystemEvent, body, new_id, shortened
 from proxy.clock import rfc3339
 from proxy.control.entry import permissions
@@ -35,7 +36,6 @@ from proxy.control.entry.recording import (
     not_done,
     record,
     through,
-    why,
 )
 from proxy.control.entry.route import STREAM, About, Act, Route, Versioned
 from proxy.control.entry.services import Services

@@ -9,7 +9,7 @@ from proxy.audit.event import SystemEvent, body
 from proxy.clock import rfc3339
 from proxy.control.entry.reading import LINE_LIMIT
 from proxy.control.entry.route import Act, Detail
-from proxy.errors import DeniedError, KubewitnessError, UnavailableError
+from proxy.errors import UnavailableError
 
 _TEXT_LIMIT: Final = LINE_LIMIT
 """Characters of a client's text that a system event keeps: all of a query."""
@@ -48,12 +48,6 @@ async def record(act: Act, told: Sequence[Told], outcome: str) -> None:
     ]
     # Queued together, so that one sync makes them durable.
     await asyncio.gather(*[act.services.journal.append(body(event)) for event in events])
-
-
-def why(error: Exception) -> str:
-    """The outcome of an act that ended with `error`."""
-    word = "denied" if isinstance(error, DeniedError) else "failed"
-    return f"{word}: {error.message if isinstance(error, KubewitnessError) else 'internal error'}"
 
 
 def not_done(unrecorded: UnavailableError) -> UnavailableError:

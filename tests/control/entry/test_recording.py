@@ -2,8 +2,9 @@
 
 import pytest
 
+from proxy.audit.acts import why
 from proxy.control.entry.reading import LINE_LIMIT
-from proxy.control.entry.recording import clean, done, not_done, through, why
+from proxy.control.entry.recording import clean, done, not_done, through
 from proxy.errors import DeniedError, NotFoundError, UnavailableError
 
 
