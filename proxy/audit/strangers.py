@@ -26,6 +26,8 @@ SOURCES: Final = 10
 """All sources together have this many times the budget of one."""
 TOLD: Final = 20
 """Sources that a sum names, those with most refusals; of the others it gives the number."""
+STRANGE: Final = 256
+"""Characters of each text of a client without a credential that a record keeps."""
 _KEPT: Final = 4096
 """Sources whose budgets, and whose counts, are kept."""
 _MINUTE: Final = 60.0

@@ -24,7 +24,7 @@ import structlog
 
 from proxy.audit.event import CloseReason, ResponseStatus, shortened
 from proxy.audit.port import Journal, JournalUnavailableError
-from proxy.audit.strangers import Strangers
+from proxy.audit.strangers import STRANGE, Strangers
 from proxy.authz.access_review import AccessReviewer
 from proxy.clock import Clock
 from proxy.gateway import asking, forwarding, receiving, tunnel
@@ -179,7 +179,7 @@ class Pipeline:
         record.bytes_out = len(body)
         message = refusal.message
         if not receiving.recognise(received, self._snapshot(), self._clock.now()):
-            message = shortened(message, receiving.STRANGE)
+            message = shortened(message, STRANGE)
             if not self._strangers.admits(received.connection.source, refusal.category):
                 self._suspecting.unrecorded(record, code)
                 record.count_only(code)

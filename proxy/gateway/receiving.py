@@ -9,6 +9,7 @@ from typing import Final
 
 from proxy.audit.event import CLAIMED_USER, Call, ObjectRef, User, new_id, shortened, text
 from proxy.audit.port import Journal
+from proxy.audit.strangers import STRANGE
 from proxy.authn.authenticate import Unauthenticated, authenticate
 from proxy.clock import Clock, rfc3339
 from proxy.gateway.connection import ClientConnection
@@ -25,8 +26,6 @@ MAX_NAME: Final = 253
 UPGRADES: Final = frozenset({b"spdy/3.1", b"websocket"})
 """Protocols that Kubernetes speaks after an upgrade (wire reference §4.3 to §4.5)."""
 NOBODY: Final = User("")
-STRANGE: Final = 256
-"""Characters of each text of a client without a credential that a record keeps."""
 
 _FIELDS: Final = {
     b"user-agent": "userAgent",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from proxy.gateway.receiving import STRANGE
+from proxy.audit.strangers import STRANGE
 from proxy.settings import KIB, Limits, Settings
 from tests.gateway.conftest import Make
 from tests.gateway.world import World

@@ -23,6 +23,7 @@ from aiohttp import web
 
 from proxy.audit.acts import why
 from proxy.audit.event import OK, REQUESTED, SystemEvent, body, new_id, shortened
+from proxy.audit.strangers import STRANGE
 from proxy.clock import rfc3339
 from proxy.control.entry import permissions
 from proxy.control.entry.admitting import admit, claimed, presented
@@ -43,8 +44,6 @@ from proxy.control.entry.suspecting import denied, name_of, suspect
 from proxy.errors import DeniedError, KubewitnessError, UnavailableError
 from proxy.tasks import spawn
 
-_STRANGE: Final = 256
-"""Characters that an event keeps of a text of somebody we do not know."""
 UNRECORDED: Final = web.RequestKey("unrecorded", bool)
 """Of a request: its refusal is in a sum of such, and has no event of its own."""
 _log = structlog.get_logger(__name__)
@@ -124,8 +123,8 @@ def _denial(
     user, token = claimed(request)
     detail, target = through(request.headers.get("User-Agent", "")), clean(request.path)
     if is_stranger(error):
-        detail["agent"] = shortened(str(detail["agent"]), _STRANGE)
-        target = shortened(target, _STRANGE)
+        detail["agent"] = shortened(str(detail["agent"]), STRANGE)
+        target = shortened(target, STRANGE)
     detail |= {"token": token} if token else {}
     return SystemEvent(
         event_id=audit_id,
