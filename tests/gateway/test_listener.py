@@ -1,6 +1,7 @@
 """The door: handshakes, sources, limits; what never becomes a call is recorded as a connection."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
 import socket
@@ -184,7 +185,8 @@ async def test_a_head_that_drips_is_cut_and_recorded(make_world: Make) -> None:
             if closed.done():
                 break
             await asyncio.sleep(0.03)
-    await closed
+        with contextlib.suppress(ConnectionError):  # a byte that crosses the close is a reset
+            await closed
     assert world.connection_events()[0]["reason"] == "slow-request"
     writer.close()
 
