@@ -33,11 +33,18 @@ def export(
         Path | None,
         typer.Option("--file", "-f", help="File to write, readable by you only; default: stdout."),
     ] = None,
+    incomplete: Annotated[
+        bool,
+        typer.Option("--incomplete", help="Also while the index lacks events that are on record."),
+    ] = False,
     data_dir: DataDirOption = None,
     via: ViaOption = None,
 ) -> None:
     """Export all calls that match, oldest first."""
-    chunks = connect(data_dir, via).chunks("/audit/export", query | {"format": form.value})
+    wanted = query | {"format": form.value}
+    if incomplete:
+        wanted["incomplete"] = True
+    chunks = connect(data_dir, via).chunks("/audit/export", wanted)
     if file is not None:
         _save(file.expanduser(), chunks)
         return

@@ -131,9 +131,15 @@ class WatchedJournal:
 
 
 class WatchedIndex(SqliteIndex):
-    """The real index, which fails after so many searches."""
+    """The real index, which fails after so many searches, or takes nothing new."""
 
     fail_after: int | None = None
+    behind = False
+
+    async def insert(self, *args: Any, **kwargs: Any) -> None:
+        if self.behind:
+            raise UnavailableError("The index takes nothing.")
+        await super().insert(*args, **kwargs)
 
     async def search(self, *args: Any, **kwargs: Any) -> Page:
         if self.fail_after is not None:

@@ -23,7 +23,7 @@ from proxy.control.audit.search import (
 )
 from proxy.control.audit.sight import Sight, said, seen
 from proxy.control.entry.route import About, Act, Route
-from proxy.errors import InvalidInputError, NotFoundError
+from proxy.errors import InvalidInputError, NotFoundError, UnavailableError
 
 
 class CallList(msgspec.Struct, frozen=True):
@@ -124,9 +124,14 @@ async def search(act: Act) -> CallList:
 
 async def show(act: Act) -> CallEvents:
     """All events of one call."""
-    await caught_up(act)
+    complete = await caught_up(act)
     audit_id = act.param("id").lower()
     rows = await act.services.index.get(audit_id, Sight(act).now())
+    if not rows and not complete:
+        raise UnavailableError(
+            f"Nothing is found under {audit_id!r} yet: the index is behind what is on record.",
+            hint="Try again when it has caught up (`kubewitness db status`).",
+        )
     if not rows:
         raise NotFoundError(
             f"Nothing that you may see is recorded under {audit_id!r}.",

@@ -169,14 +169,16 @@ async def look(
     return Looked(found.rows, str(found.cursor or ""), complete)
 
 
-async def caught_up(act: Act) -> bool:
+async def caught_up(act: Act, patience: float = CATCH_UP) -> bool:
     """Wait until the index holds what is durable now; False when it took too long or failed.
+
+    `patience` is in seconds.
 
     A look still works then, on what the index has; it says that it may be incomplete.
     """
     # Not cancelled when we stop waiting: the pass is of use to whoever looks next.
     task = spawn(_pass(act), name="catch up for a look")
-    done, _ = await asyncio.wait({task}, timeout=CATCH_UP)
+    done, _ = await asyncio.wait({task}, timeout=patience)
     return bool(done) and task.result()
 
 

@@ -26,6 +26,8 @@ from proxy.errors import DeniedError, UnavailableError
 from proxy.state.permission import Permission
 
 PAGE: Final = 1000
+PATIENCE: Final = 30.0
+"""Seconds that an export waits for the index to hold what is on record."""
 KEEP_ALIVE: Final = 10.0
 """Seconds after which a quiet tail shows that it is alive."""
 _INTENT: Final = "RequestReceived"
@@ -43,6 +45,8 @@ class ExportQuery(AuditQuery, frozen=True, kw_only=True, rename={"class_": "clas
 
     format: ExportFormat = ExportFormat.NDJSON
     """`ndjson`: the records as they are; `csv`: a line of a table each."""
+    incomplete: bool = False
+    """What the index has, when it lacks events that are on record already."""
 
 
 class TailQuery(AuditQuery, frozen=True, kw_only=True, rename={"class_": "class"}):
@@ -60,7 +64,14 @@ async def export(act: Act) -> web.StreamResponse:
     if given.until is None:
         # An export ends: what happens meanwhile, the record of this one included, is not in it.
         given = msgspec.structs.replace(given, until=int(now * 1_000_000))
-    await caught_up(act)
+    if not await caught_up(act, PATIENCE):
+        if not query.incomplete:
+            raise UnavailableError(
+                "The export would lack events: the index is behind what is on record.",
+                hint="Try again when it has caught up (`kubewitness db status`), "
+                "or take what it has now with --incomplete.",
+            )
+        act.detail["complete"] = False
     as_csv = query.format is ExportFormat.CSV
     media = "text/csv" if as_csv else "application/x-ndjson"
     stream = await _begin(act, media, f'attachment; filename="kubewitness-audit.{query.format}"')

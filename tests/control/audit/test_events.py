@@ -45,6 +45,15 @@ def test_show_gives_every_event_of_a_call(plane: Plane) -> None:
         plane.client().get("/audit/calls/01900000-0000-7000-8000-000000000000")
 
 
+def test_what_the_index_does_not_have_yet_is_not_said_to_be_unrecorded(plane: Plane) -> None:
+    client = plane.client()
+    client.get("/audit/calls")
+    plane.index.behind = True
+    audit_id = plane.call()
+    with pytest.raises(UnavailableError, match="the index is behind what is on record"):
+        client.get(f"/audit/calls/{audit_id}")
+
+
 def test_who_and_stats(plane: Plane) -> None:
     web = ObjectRef("deployments", "shop", "web", "apps", "v1")
     plane.call(object_ref=web)

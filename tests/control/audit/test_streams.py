@@ -45,6 +45,21 @@ def test_a_filter_that_cannot_be_read_is_refused_before_anything_is_sent(
         list(plane.client().chunks(route, {"status": "forbidden", **more}))
 
 
+def test_an_export_that_would_lack_events_is_refused_unless_that_is_asked_for(
+    plane: Plane,
+) -> None:
+    there = plane.call()
+    client = plane.client()
+    client.get("/audit/calls")
+    plane.index.behind = True
+    plane.call()
+    with pytest.raises(UnavailableError, match="the index is behind what is on record"):
+        list(client.chunks("/audit/export"))
+    lines = b"".join(client.chunks("/audit/export", {"incomplete": True})).splitlines()
+    assert {json.loads(line)["auditID"] for line in lines} == {there}
+    assert plane.events("audit.export")[-1]["detail"]["complete"] is False
+
+
 def test_an_export_that_fails_half_way_does_not_look_whole(plane: Plane) -> None:
     plane.run(plane._append([body for _ in range(1250) for body in plane.bodies()]))
     plane.index.fail_after = 1
