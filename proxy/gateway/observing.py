@@ -1,50 +1,18 @@
 """What the process says about its calls: metrics, and one canonical log line each at debug."""
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 import structlog
-from prometheus_client import Histogram
 
 from proxy.gateway.record import CallRecord
 from proxy.kube.request_info import CallClass
-from proxy.metrics import Metrics
+from proxy.metrics import Metrics, Tally
 
 _log = structlog.get_logger("kubewitness.call")
 
 _OPEN_ENDED: Final = frozenset({CallClass.STREAM, CallClass.PRIVILEGED})
-
-
-class _Distribution:
-    """Observations of one histogram child, counted here and handed over together.
-
-    The client library locks and looks up a bucket for each observation, which costs as much as
-    parsing a request. Its children have no public way to take several at once.
-    """
-
-    __slots__ = ("_bounds", "_child", "_counts", "_sum")
-
-    def __init__(self, child: Histogram) -> None:
-        self._child = child
-        self._bounds = child._upper_bounds  # noqa: SLF001
-        self._counts = [0] * len(self._bounds)
-        self._sum = 0.0
-
-    def observe(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
-
-    def flush(self) -> None:
-        if not any(self._counts):
-            return
-        for bucket, count in zip(self._child._buckets, self._counts, strict=True):  # noqa: SLF001
-            if count:
-                bucket.inc(count)
-        self._child._sum.inc(self._sum)  # noqa: SLF001
-        self._counts = [0] * len(self._bounds)
-        self._sum = 0.0
 
 
 class Observer:
@@ -57,8 +25,8 @@ class Observer:
         self._metrics = metrics
         self._known = known_cluster
         self._calls: dict[tuple[str, str, str, int], int] = {}
-        self._seconds: dict[tuple[str, str], _Distribution] = {}
-        self._upstream: dict[str, _Distribution] = {}
+        self._seconds: dict[tuple[str, str], Tally] = {}
+        self._upstream: dict[str, Tally] = {}
         self._in_flight = 0
         self._in = 0
         self._out = 0
@@ -71,8 +39,8 @@ class Observer:
         calls, self._calls = self._calls, {}
         for key, count in calls.items():
             metrics.calls.labels(*key).inc(count)
-        for distribution in (*self._seconds.values(), *self._upstream.values()):
-            distribution.flush()
+        for tally in (*self._seconds.values(), *self._upstream.values()):
+            tally.flush()
         metrics.bytes.labels("in").inc(self._in)
         metrics.bytes.labels("out").inc(self._out)
         self._in = self._out = 0
@@ -111,17 +79,17 @@ class Observer:
         if self._debug:
             self._line(record, elapsed)
 
-    def _of_calls(self, cluster: str, call_class: str) -> _Distribution:
+    def _of_calls(self, cluster: str, call_class: str) -> Tally:
         found = self._seconds.get((cluster, call_class))
         if found is None:
-            found = _Distribution(self._metrics.call_seconds.labels(cluster, call_class))
+            found = Tally(self._metrics.call_seconds.labels(cluster, call_class))
             self._seconds[cluster, call_class] = found
         return found
 
-    def _of_upstream(self, cluster: str) -> _Distribution:
+    def _of_upstream(self, cluster: str) -> Tally:
         found = self._upstream.get(cluster)
         if found is None:
-            found = _Distribution(self._metrics.upstream_seconds.labels(cluster))
+            found = Tally(self._metrics.upstream_seconds.labels(cluster))
             self._upstream[cluster] = found
         return found
 

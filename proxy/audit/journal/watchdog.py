@@ -20,7 +20,7 @@ class Watchdog:
     """Looks after the records of one queue.
 
     `overdue` is called with the number of records, counted from the first ever queued, that have
-    waited too long; `look` at each tick while any wait.
+    waited too long; `look` at each tick while any wait, and once when none does any more.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Watchdog:
         if waiting.idle:
             self._marks.clear()
             self._timer = None
+            self._look()
             return
         now = self._clock.monotonic()
         marks = self._marks

@@ -29,6 +29,7 @@ import structlog
 from proxy.audit.event import SystemEvent, body, new_id
 from proxy.audit.journal.condition import Condition
 from proxy.audit.journal.full_disk import FullDisk
+from proxy.audit.journal.observing import BatchObserver
 from proxy.audit.journal.opening import Files, open_files
 from proxy.audit.journal.records import GENESIS, SALT_BYTES, Batch, Seal, frame
 from proxy.audit.journal.recovery import Recovered, first_records
@@ -68,7 +69,7 @@ class JournalWriter:
         self._waiting = Waiting(records=settings.queue_records, size=settings.queue_bytes)
         self._condition = Condition(clock, metrics)
         self._clock = clock
-        self._metrics = metrics
+        self._observer = BatchObserver(metrics)
         self._loop: AbstractEventLoop = get_running_loop()
         self._watchdog = Watchdog(
             self._loop,
@@ -253,8 +254,15 @@ class JournalWriter:
             self._watchdog.wake()
             return
         self._urgent = True
-        if not self._scheduled and self._inflight is None:
-            # At the end of this turn of the loop, so that what else it queues comes along.
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        """Flush at the end of this turn of the loop, so that what else it queues comes along.
+
+        After a batch as well: a sync costs the kernel as much as half a call, and the fuller the
+        batches are, the fewer there are.
+        """
+        if self._urgent and not self._scheduled and self._inflight is None:
             self._scheduled = True
             self._loop.call_soon(self._flush)
 
@@ -286,19 +294,12 @@ class JournalWriter:
         self._durable = batch.last
         released = self._waiting.release(batch.first)
         self._stand()
-        self._flush()
-        self._observe(batch, released, seconds)
+        self._flush_soon()
+        self._observer.durable(released, len(batch.data), seconds)
         for callback in self._on_durable:
             callback()
         if self._drained is not None and not self._drained.done() and self._waiting.idle:
             self._drained.set_result(None)
-
-    def _observe(self, batch: Batch, records: int, seconds: float) -> None:
-        metrics = self._metrics
-        metrics.journal_batch_records.observe(records)
-        metrics.journal_sync_seconds.observe(seconds)
-        metrics.journal_bytes.inc(len(batch.data))
-        metrics.journal_queue_records.set(len(self._waiting.bodies))
 
     # -- failing and healing -------------------------------------------------------------------
 
@@ -367,7 +368,8 @@ class JournalWriter:
         self._waiting.refuse(upto, self._failure)
 
     def _look(self) -> None:
-        """Send records that were not urgent, and that no other took along."""
+        """Send records that were not urgent, and that no other took along; tell the metrics."""
+        self._observer.flush(len(self._waiting.bodies))
         if self._waiting.bodies and self._inflight is None:
             self._urgent = True
             self._flush()
@@ -387,6 +389,7 @@ class JournalWriter:
 
     def _stop(self) -> None:
         """End the threads and the timers; the files stay as they are."""
+        self._observer.flush(len(self._waiting.bodies))
         self._worker.stop()
         self._files.bookmarks.stop()
         self._watchdog.stop()
