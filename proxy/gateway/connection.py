@@ -37,6 +37,36 @@ _HUNG_UP: Final = getattr(select, "POLLRDHUP", select.POLLHUP)
 class ClientConnection(SendingProtocol):
     """A client's connection after its TLS handshake."""
 
+    __slots__ = (
+        "_crowded",
+        "_current",
+        "_head_bytes",
+        "_headers",
+        "_in_body",
+        "_parser",
+        "_pauses",
+        "_requests",
+        "_server",
+        "_target",
+        "_task",
+        "_transport",
+        "_unreadable",
+        "_waiter",
+        "cluster",
+        "cut_reason",
+        "deadline",
+        "draining",
+        "handshake",
+        "identity",
+        "identity_error",
+        "limits",
+        "lost",
+        "permit",
+        "reusable",
+        "source",
+        "waiting",
+    )
+
     def __init__(self, server: Server, source: str) -> None:
         super().__init__()
         self._server = server

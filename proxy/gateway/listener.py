@@ -24,6 +24,7 @@ from proxy.gateway.request import Request
 from proxy.gateway.responding import head
 from proxy.gateway.serving import Waiting
 from proxy.gateway.suspecting import Suspecting
+from proxy.heap import Thrift
 from proxy.kube.status import error_response
 from proxy.metrics import Metrics
 from proxy.settings import Limits, Settings, split_address
@@ -34,6 +35,9 @@ from proxy.upstream.pool import Pool, keep_alive
 from proxy.wire import proxy_protocol
 
 BACKLOG: Final = 4096
+BURST: Final = 256
+"""Handshakes after which the memory that they needed is given back, once none follows: each leaves
+some 10 KB in holes between what its connection keeps."""
 SWEEP: Final = 0.5
 """Seconds between looks at deadlines, and at certificates and grants that ended during a stream."""
 CUT_TIMEOUT: Final = 5.0
@@ -85,6 +89,7 @@ class DataPlane:
         )
         self._connections: set[ClientConnection] = set()
         self._emptied = asyncio.Event()
+        self._thrift = Thrift(BURST)
         self._failed = FailedConnections("data", journal, metrics, clock, self._strangers).record
         self._accepting = Accepting(
             self._greet,
@@ -215,9 +220,11 @@ class DataPlane:
     def opened(self, connection: ClientConnection) -> None:
         """A handshake is done: keep the connection until it closes."""
         self._connections.add(connection)
+        self._thrift.count()
         if connection.handshake is not None:
             # Counted once: as a handshake until here, as a connection from here.
             self._accepting.served(connection.handshake)
+            connection.handshake = None
         self._metrics.connections_open.inc()
         if self._draining:
             connection.drain_idle()
@@ -259,6 +266,7 @@ class DataPlane:
                     connection.cut(CloseReason.CLIENT_GONE)
             self._pool.sweep()
             self._observer.flush()
+            self._thrift.look()
 
     def _too_slow(self, connection: ClientConnection) -> None:
         if connection.waiting is Waiting.HEAD:

@@ -61,6 +61,7 @@ class CallRecord:
         self._journal = journal
         self._clock = clock
         self._description: bytes | None = None
+        """The call as its events have it; None where it has to be encoded, or encoded again."""
         self._intent: asyncio.Future[int] | None = None
         self._started = clock.monotonic()
         self.arrived = arrived
@@ -110,6 +111,7 @@ class CallRecord:
             await self._intent
         self.status = status
         self.released = True
+        self._description = None  # a watch may last for an hour
 
     async def end(self, status: ResponseStatus, reason: str = "") -> None:
         """Write the outcome and wait until it, and the intent before it, are durable.
@@ -132,7 +134,7 @@ class CallRecord:
 
     def describe_again(self) -> None:
         """The annotations have changed: what is written from here on has the new ones."""
-        self._description = describe(self.call)
+        self._description = None
 
     def abandon(self, status: ResponseStatus, reason: CloseReason) -> None:
         """Write the terminal event of a call that nobody waits for any more, if none was written.
@@ -196,7 +198,8 @@ class CallRecord:
 
     def _encode(self, name: Stage, status: ResponseStatus) -> bytes:
         """The body of a stage after the first, as the call stands now."""
-        assert self._description is not None  # noqa: S101  # intend() comes first
+        if self._description is None:
+            self._description = describe(self.call)
         progress = Progress(
             status,
             self.bytes_in,

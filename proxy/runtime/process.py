@@ -1,7 +1,6 @@
 """What a process must set up for itself before it serves: limits, signals, the interpreter."""
 
 import asyncio
-import ctypes
 import gc
 import resource
 import signal
@@ -10,9 +9,7 @@ from typing import Final
 
 import structlog
 
-_M_TRIM_THRESHOLD: Final = -1
-_M_MMAP_THRESHOLD: Final = -3
-MIB: Final = 1024 * 1024
+from proxy import heap
 
 _log = structlog.get_logger(__name__)
 
@@ -29,7 +26,7 @@ def prepare() -> None:
     """Raise the limit of open files as far as we may, let the journal's thread in quickly, and
     keep the garbage collector from looking at what stays for ever."""
     sys.setswitchinterval(SWITCH_INTERVAL)
-    _keep_memory()
+    heap.keep_buffers()
     gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
     gc.collect()
     gc.freeze()  # the modules: a full collection would stop the loop for tens of milliseconds
@@ -39,19 +36,6 @@ def prepare() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         except (OSError, ValueError) as error:
             _log.warning("limit of open files stays low", limit=soft, error=str(error))
-
-
-def _keep_memory() -> None:
-    """Let glibc keep the memory of large buffers instead of giving each back to the kernel.
-
-    A TLS read makes a buffer of 256 KiB. By default it is mapped and unmapped, or trimmed off the
-    heap, every time, and a large list spends a third of its time in page faults (mallopt(3)).
-    Other C libraries have no mallopt and do not need it.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, MIB)
-        mallopt(_M_TRIM_THRESHOLD, 8 * MIB)
 
 
 class Stop:

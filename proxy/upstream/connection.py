@@ -46,6 +46,25 @@ class ResponseHead:
 class UpstreamConnection(SendingProtocol):
     """An open connection; either idle in a pool, busy with one request, or upgraded."""
 
+    __slots__ = (
+        "_fresh_parser",
+        "_head",
+        "_head_bytes",
+        "_head_seen",
+        "_headers",
+        "_method",
+        "_parser",
+        "_switched",
+        "_transport",
+        "_waiter",
+        "closing",
+        "idle_since",
+        "informational",
+        "lost",
+        "must_close",
+        "reusable",
+    )
+
     def __init__(self) -> None:
         super().__init__()
         self._parser = httptools.HttpResponseParser(self)

@@ -30,6 +30,13 @@ class SendingProtocol(asyncio.Protocol, ABC):
     Before an upgrade they wait in `drained`; after it, the sink is told to pause.
     """
 
+    __slots__ = (
+        "_drain",
+        "_early",
+        "_loop",
+        "_sink",
+    )
+
     lost: bool
     """Whether the connection is gone."""
 
