@@ -88,8 +88,8 @@ def per_watch(place: Place, contender: Contender) -> float:
     command += ["-address", contender.address, "-connections", str(WATCHES)]
     command += ["-path", contender.prefix + WATCH]
     with running(command, OTHER_CORE, "holding"):
-        # Buffers of the handshakes are given back when the process has nothing else to do.
-        threading.Event().wait(1.0)
+        # What the handshakes needed is given back when none has come for a second.
+        threading.Event().wait(2.0)
         after = resident(contender.process)
     return (after - before) / WATCHES / 1000
 
