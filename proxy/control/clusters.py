@@ -13,6 +13,7 @@ from proxy.clock import rfc3339
 from proxy.control.entry.fields import Limit, PagedQuery, Reason, ReasonQuery, page
 from proxy.control.entry.route import About, Act, Detail, Route, Versioned, about_name, reason_of
 from proxy.control.entry.seeing import seen_clusters
+from proxy.control.people.denials import check_forgetting
 from proxy.errors import DeniedError, InvalidInputError, not_found
 from proxy.state.access import ORGANIZATION, Scope, ScopeKind
 from proxy.state.permission import Permission
@@ -165,6 +166,7 @@ async def remove(act: Act) -> None:
     """Forget a cluster and our credential there; calls to it are refused from then on."""
     name, store = _seen(act), act.services.store
     act.require(Permission.MANAGE_CLUSTERS)
+    check_forgetting(act, name)
     known = await store.cluster(name)
     record = await store.remove_cluster(name, by=act.user, expected=act.unchanged(known.version))
     act.changed(_item(record), None)

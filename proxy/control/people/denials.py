@@ -42,10 +42,23 @@ def check_leaving(act: Act, groups: Iterable[str]) -> None:
 def check_losing(act: Act, project: str, lost: Iterable[Place]) -> None:
     """Raise DeniedError where what is denied in a project would no longer be denied in the places
     that it loses, and the caller does not hold it there."""
+    places = tuple(lost)
     for _, role in _denying(act, project):
-        for place in lost:
+        for place in places:
             for scope in scopes_of(place):
                 check_lifting(act, role, role.denies, scope)
+
+
+def check_forgetting(act: Act, cluster: str) -> None:
+    """Raise DeniedError where something is denied in a cluster, or in a project because of it, that
+    the caller does not hold: added again under its name it would be there without the denial."""
+    for grant in act.access.grants:
+        if grant.scope.cluster == cluster:
+            check_ending(act, grant)
+    for project in act.access.projects.values():
+        check_losing(
+            act, project.name, (place for place in project.places if place.cluster == cluster)
+        )
 
 
 def check_gaining(act: Act, project: str) -> None:

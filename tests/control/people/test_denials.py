@@ -8,7 +8,7 @@ import pytest
 
 from proxy.cli.client import Client, Server
 from proxy.errors import ConflictError, DeniedError, NotFoundError
-from proxy.state.access import ORGANIZATION
+from proxy.state.access import ORGANIZATION, Scope
 from tests.control.organization import BANK, PROD, SHOP, WEB, found, granted
 from tests.control.plane import Plane
 from tests.control.sample_documents import document, send
@@ -139,6 +139,18 @@ def test_nor_by_what_belongs_to_the_project(client: Client, paul: Client) -> Non
         send(paul, document("Project", "shop", places=rest))
     assert paul.change("PATCH", "/projects/shop", {"description": "sells"})["description"]
     assert client.change("PATCH", "/projects/shop", {"places": rest})["places"]
+
+
+@pytest.mark.parametrize("scope", [PROD, WEB, SHOP], ids=["cluster", "namespace", "project"])
+def test_nor_by_forgetting_the_cluster(plane: Plane, client: Client, scope: Scope) -> None:
+    """Added again under its name it would be there without the denial."""
+    clerk = Client(plane.granted("clerk", "admin"))
+    granted(client, "clerk", "no-secrets", scope)
+    with pytest.raises(DeniedError, match=f"'clerk' {TAKEN}"):
+        clerk.delete("/clusters/prod")
+    assert [item["name"] for item in client.get("/clusters")["items"]].count("prod") == 1
+    client.post(of(client, "clerk") + "/revoke", {})
+    clerk.delete("/clusters/prod")
 
 
 def test_who_holds_it_and_is_not_denied_it_takes_it_away(plane: Plane, client: Client) -> None:
