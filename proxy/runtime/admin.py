@@ -1,21 +1,24 @@
 """The administrator of this machine: a credential that commands find in the data directory.
 
 Whoever can read the directory could use the authority's key anyway, so this gives nothing away.
-It is renewed by `serve`, long before it ends. It may do everything, so there is one, and that it was
+It is renewed by `serve`, at its start and while it runs, long before it ends. It may do everything, so there is one, and that it was
 issued and why, and that the one before it was revoked, is on record before it can be used.
 """
 
+import asyncio
 import base64
 import binascii
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+import structlog
 import yaml
 from cryptography import x509
 
 from proxy.audit.acts import Acts
 from proxy.clock import Clock, rfc3339
 from proxy.data_dir import PRIVATE_DIR, DataDir
-from proxy.errors import UnavailableError
+from proxy.errors import KubewitnessError, UnavailableError
 from proxy.files import replace_private
 from proxy.pki.authorities import Authorities
 from proxy.pki.keys import fingerprint, key_pem, new_key, serial_text
@@ -30,6 +33,24 @@ LIFE: Final = 90 * 86_400.0
 """Seconds; renewed when a third is left."""
 WORTH: Final = 3600.0
 """Seconds that a new one must last longer: under an authority that ends soon none does."""
+LOOK: Final = 3600.0
+"""Seconds between looks at whether it is to be renewed."""
+_log = structlog.get_logger(__name__)
+
+
+async def keep_admin(ensure: Callable[[], Awaitable[object]], *, every: float = LOOK) -> None:
+    """Call `ensure` now and then, for a server that is not started again for months. Never returns.
+
+    What goes wrong is logged, and tried again at the next look.
+    """
+    while True:
+        await asyncio.sleep(every)
+        try:
+            await ensure()
+        except (KubewitnessError, OSError) as error:
+            _log.warning(
+                "the credential of this machine's administrator is not kept", error=str(error)
+            )
 
 
 async def ensure_admin(

@@ -34,7 +34,7 @@ from proxy.gateway.accepting import FailedConnections
 from proxy.gateway.listener import DataPlane
 from proxy.metrics import Metrics
 from proxy.runtime import multiprocess
-from proxy.runtime.admin import ensure_admin
+from proxy.runtime.admin import ensure_admin, keep_admin
 from proxy.runtime.authority_following import AuthorityFollower
 from proxy.runtime.core import MAIN_SLOT, Core, open_core, worker_slot
 from proxy.runtime.essential import Essentials
@@ -209,7 +209,7 @@ class Server:
         acts = Acts(into(core.journal), self._clock, starter)
         await record_settings(core.data, self._given, acts)
 
-        async def ensure() -> None:
+        async def ensure_ours() -> None:
             await ensure_admin(
                 core.data,
                 core.store,
@@ -218,11 +218,16 @@ class Server:
                 server=f"https://{address}",
                 clock=self._clock,
             )
+            await core.watcher.refresh()
+
+        async def ensure() -> None:
+            await ensure_ours()
             await register_local(self._settings.in_cluster, core.store, acts)
             await record_noted(self._settings, core.store, into(core.journal), self._clock)
             await core.watcher.refresh()
 
         await (self._patience.until(ensure) if core.sharing is not None else ensure())
+        self._essentials.start(keep_admin(ensure_ours), "local administrator")
 
     async def _index(self, core: Core) -> Looking:
         """The index, what keeps it level, and what looks at it need besides."""

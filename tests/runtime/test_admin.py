@@ -1,5 +1,6 @@
 """The administrator's credential: made once, renewed in time, always with the right address."""
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from proxy.clock import SystemClock
 from proxy.data_dir import DataDir
 from proxy.errors import UnavailableError
 from proxy.pki.authorities import Authorities
-from proxy.runtime.admin import LIFE, USER, ensure_admin
+from proxy.runtime.admin import LIFE, USER, ensure_admin, keep_admin
 from proxy.state.database import sqlite_url
 from proxy.state.repository import StateStore
 from proxy.state.sealing import SecretBox
@@ -95,6 +96,33 @@ async def test_it_is_renewed_when_a_third_is_left(place: Place) -> None:
     second = await ensure()
     assert second is not None
     assert second.serial != first.serial
+
+
+async def test_it_is_kept_while_the_server_runs_whatever_goes_wrong_once(place: Place) -> None:
+    data, store, _, clock, ensure, _ = place
+    first = await ensure()
+    assert first is not None
+    clock.ahead = LIFE * 0.7
+    looks = 0
+
+    async def look() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise UnavailableError("The database is away.")
+        await ensure()
+
+    keeping = asyncio.create_task(keep_admin(look, every=0.01))
+    async with asyncio.timeout(10):
+        while looks < 4:
+            await asyncio.sleep(0.01)
+    keeping.cancel()
+    await asyncio.wait({keeping})
+    assert [item.serial for item in await store.credentials() if item.revoked_at is None] != [
+        first.serial
+    ]
+    assert len(await store.credentials()) == 2
+    assert data.admin_context.exists()
 
 
 async def test_a_revoked_one_is_replaced(place: Place) -> None:
