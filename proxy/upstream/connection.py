@@ -168,6 +168,7 @@ class UpstreamConnection(SendingProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End whatever was under way."""
         self.lost = self.closing = True
+        self._transport = None  # at once, as in proxy.gateway.connection
         self.reusable = False
         sink = self._sink
         if sink is not None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import datetime as dt
+import gc
 import json
 import socket
 import ssl
@@ -189,6 +190,30 @@ async def test_a_head_that_drips_is_cut_and_recorded(make_world: Make) -> None:
             await closed
     assert world.connection_events()[0]["reason"] == "slow-request"
     writer.close()
+
+
+async def test_a_client_that_leaves_takes_its_tls_session_along(world: World) -> None:
+    def sessions() -> int:
+        """Of our side, whether anybody still needs them or not."""
+        found = (item for item in gc.get_objects() if isinstance(item, ssl.SSLObject))
+        return sum(item.server_side for item in found)
+
+    await world.get(
+        PODS
+    )  # from here on there is a connection to the cluster, whose other end is here
+    gc.collect()
+    gc.disable()
+    try:
+        before = sessions()
+        for _ in range(5):
+            reader, writer = await world.connect()
+            writer.write(GET)
+            await reader.readuntil(b"}")
+            writer.close()
+        await world.until(lambda: world.gauge("connections_open") == 0)
+        await world.until(lambda: sessions() <= before)
+    finally:
+        gc.enable()
 
 
 async def test_more_connections_than_the_limit_are_refused(make_world: Make) -> None:
