@@ -193,10 +193,10 @@ async def test_server_sent_events_of_a_backend_flow_at_once(world: World) -> Non
     reader, writer = await world.connect()
     path = "/clusters/prod/api/v1/namespaces/a/services/web/proxy/events"
     writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         await reader.readuntil(b"one\r\n")
     more.set()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         await reader.readuntil(b"two\r\n0\r\n\r\n")
     writer.close()
 

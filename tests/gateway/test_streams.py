@@ -57,8 +57,8 @@ async def test_a_drain_lets_calls_end_closes_idle_ones_and_then_cuts(world: Worl
     busy, busy_writer = await world.connect()
     busy_writer.write(f"GET {PODS} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     await world.until(lambda: len(world.requests) == 2)
-    drain = asyncio.create_task(world.plane.drain(0.5))
-    async with asyncio.timeout(0.4):
+    drain = asyncio.create_task(world.plane.drain(1.5))
+    async with asyncio.timeout(1.4):
         assert await idle.read() == b""
         with pytest.raises(OSError):
             await asyncio.open_connection(*world.address)
