@@ -69,7 +69,8 @@ async def ensure_admin(
     of it is recorded with `acts`. Raises UnavailableError when the file cannot be written, or what
     it needs cannot be recorded.
     """
-    found = _read(data)
+    there = _read(data)
+    found = dict(there)
     former, wrong = await _examined(found, store, authorities, clock.now())
     credential = None
     if wrong:
@@ -88,7 +89,7 @@ async def ensure_admin(
         "client-key-data": found["client-key-data"],
         "data-dir": str(data.path.absolute()),
     }
-    if wanted != found:
+    if wanted != there:
         text = yaml.safe_dump(wanted, sort_keys=False, width=1_000_000)
         try:
             replace_private(data.admin_context, text.encode())

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from proxy.clock import SystemClock
 from proxy.data_dir import DataDir
 from proxy.errors import UnavailableError
 from proxy.pki.authorities import Authorities
+from proxy.pki.keys import serial_text
 from proxy.runtime.admin import LIFE, USER, ensure_admin, keep_admin
 from proxy.state.database import sqlite_url
 from proxy.state.repository import StateStore
@@ -86,20 +89,38 @@ async def test_a_new_address_is_written_without_a_new_credential(place: Place) -
     assert (context["server"], context["client-key-data"]) == ("https://127.0.0.1:2", key)
 
 
+async def in_file(place: Place) -> str:
+    """The serial of the credential that commands find, which must be good."""
+    data, store, *_ = place
+    context = yaml.safe_load(data.admin_context.read_text())
+    certificate = x509.load_pem_x509_certificate(
+        base64.b64decode(context["client-certificate-data"])
+    )
+    key = serialization.load_pem_private_key(
+        base64.b64decode(context["client-key-data"]), password=None
+    )
+    assert key.public_key() == certificate.public_key()
+    [known] = await store.credentials(serial=serial_text(certificate))
+    return known.serial
+
+
 async def test_it_is_renewed_when_a_third_is_left(place: Place) -> None:
     _, _, _, clock, ensure, _ = place
     first = await ensure()
     assert first is not None
     clock.ahead = LIFE * 0.6
     assert await ensure() is None
+    assert await in_file(place) == first.serial
     clock.ahead = LIFE * 0.7
     second = await ensure()
     assert second is not None
     assert second.serial != first.serial
+    assert await in_file(place) == second.serial
+    assert await ensure() is None
 
 
 async def test_it_is_kept_while_the_server_runs_whatever_goes_wrong_once(place: Place) -> None:
-    data, store, _, clock, ensure, _ = place
+    _, store, _, clock, ensure, _ = place
     first = await ensure()
     assert first is not None
     clock.ahead = LIFE * 0.7
@@ -118,11 +139,8 @@ async def test_it_is_kept_while_the_server_runs_whatever_goes_wrong_once(place: 
             await asyncio.sleep(0.01)
     keeping.cancel()
     await asyncio.wait({keeping})
-    assert [item.serial for item in await store.credentials() if item.revoked_at is None] != [
-        first.serial
-    ]
-    assert len(await store.credentials()) == 2
-    assert data.admin_context.exists()
+    assert len(await store.credentials(ended=True)) == 2  # renewed once
+    assert await in_file(place) != first.serial
 
 
 async def test_a_revoked_one_is_replaced(place: Place) -> None:
@@ -130,7 +148,9 @@ async def test_a_revoked_one_is_replaced(place: Place) -> None:
     first = await ensure()
     assert first is not None
     await store.revoke(serial=first.serial)
-    assert await ensure() is not None
+    second = await ensure()
+    assert second is not None
+    assert await in_file(place) == second.serial
 
 
 @pytest.mark.parametrize(
