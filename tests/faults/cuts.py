@@ -9,7 +9,7 @@ from tests.faults.oracle import Oracle, Tail
 from tests.faults.report import Report
 from tests.faults.rigging import rig
 
-CI = 2_000
+CI = 1_600
 RELEASE = 100_100
 THREADS = 6
 SETTLED_WITHIN = 5.0

@@ -23,7 +23,7 @@ STALL_MS = SLACK * 1000
 GROWTH = 80 * 1024 * 1024
 """Bytes: the journal's queue (64 MiB) may fill, and a little more."""
 HEALED_WITHIN = 1.0
-CI = 8.0
+CI = 5.0
 RELEASE = 600.0
 
 

@@ -23,7 +23,7 @@ from tests.faults.rigging import Rig, rig
 from tests.postgres import Postgres
 
 _LOGIN: Final = "kw_hung"
-CI: Final = 8.0
+CI: Final = 5.0
 RELEASE: Final = 600.0
 STOPPED: Final = 30.0
 """Seconds of a stopped server at release size."""

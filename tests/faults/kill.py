@@ -39,7 +39,7 @@ class Size:
     """Kills between two comparisons."""
 
 
-CI = Size(kills=400, seconds=45)
+CI = Size(kills=320, seconds=45)
 RELEASE = Size(kills=10_000)
 GIGABYTE = 10**9
 RECOVERY_LIMIT = 1.0
