@@ -7,9 +7,10 @@ import ctypes
 from collections.abc import Callable
 from typing import Final
 
+from proxy.settings import MIB
+
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
-_MIB: Final = 1024 * 1024
 
 
 def keep_buffers() -> None:
@@ -20,8 +21,8 @@ def keep_buffers() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_MMAP_THRESHOLD, _MIB)
-        mallopt(_TRIM_THRESHOLD, 8 * _MIB)
+        mallopt(_MMAP_THRESHOLD, MIB)
+        mallopt(_TRIM_THRESHOLD, 8 * MIB)
 
 
 def give_back() -> None:

@@ -1,20 +1,14 @@
 """The C heap: what is freed in the middle of it goes back to the kernel when asked."""
 
 import ctypes
-from pathlib import Path
+import os
 
 from proxy import heap
 from proxy.heap import Thrift
+from tests.bench.measure import resident
 
 BLOCK = 2048
 BLOCKS = 32 * 1024
-MIB = 1024 * 1024
-
-
-def resident() -> int:
-    """Bytes of this process in memory."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * 4096
 
 
 def test_pages_between_what_is_in_use_are_given_back() -> None:
@@ -30,9 +24,9 @@ def test_pages_between_what_is_in_use_are_given_back() -> None:
     for number, block in enumerate(blocks):
         if number % 64:
             libc.free(block)
-    before = resident()
+    before = resident(os.getpid())
     heap.give_back()
-    assert before - resident() > BLOCK * BLOCKS / 2
+    assert before - resident(os.getpid()) > BLOCK * BLOCKS / 2
     for block in kept:
         libc.free(block)
 

@@ -312,7 +312,7 @@ class ClientConnection(SendingProtocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes to the client; nothing once it is gone."""
-        if self._transport is not None and not self.lost:
+        if self._transport is not None:
             self._transport.write(data)
 
     def pause_reading(self) -> None:
@@ -331,7 +331,7 @@ class ClientConnection(SendingProtocol):
             self._transport.resume_reading()
 
     def _ending(self) -> bool:
-        return self.lost or self._transport is None or self._transport.is_closing()
+        return self._transport is None or self._transport.is_closing()
 
     def left(self) -> bool:
         """Whether the client hung up while we do not read, when no loop would tell us.

@@ -1,8 +1,9 @@
 """The administrator of this machine: a credential that commands find in the data directory.
 
 Whoever can read the directory could use the authority's key anyway, so this gives nothing away.
-It is renewed by `serve`, at its start and while it runs, long before it ends. It may do everything, so there is one, and that it was
-issued and why, and that the one before it was revoked, is on record before it can be used.
+It is renewed by `serve`, at its start and while it runs, long before it ends. It may do everything,
+so there is one, and that it was issued and why, and that the one before it was revoked, is on record
+before it can be used.
 """
 
 import asyncio

@@ -53,6 +53,7 @@ from proxy.runtime.slots import recover_unused
 from proxy.runtime.web import WebListener, address_of, bind
 from proxy.runtime.worker import drain
 from proxy.settings import Settings, split_address
+from proxy.state.snapshot import Credential
 from proxy.upstream.permissions import ClusterExaminer
 from proxy.upstream.pool import Pool
 
@@ -209,8 +210,8 @@ class Server:
         acts = Acts(into(core.journal), self._clock, starter)
         await record_settings(core.data, self._given, acts)
 
-        async def ensure_ours() -> None:
-            await ensure_admin(
+        async def ensure_ours() -> Credential | None:
+            return await ensure_admin(
                 core.data,
                 core.store,
                 core.identity.authorities(),
@@ -218,7 +219,10 @@ class Server:
                 server=f"https://{address}",
                 clock=self._clock,
             )
-            await core.watcher.refresh()
+
+        async def renew() -> None:
+            if await ensure_ours() is not None:
+                await core.watcher.refresh()
 
         async def ensure() -> None:
             await ensure_ours()
@@ -227,7 +231,7 @@ class Server:
             await core.watcher.refresh()
 
         await (self._patience.until(ensure) if core.sharing is not None else ensure())
-        self._essentials.start(keep_admin(ensure_ours), "local administrator")
+        self._essentials.start(keep_admin(renew), "local administrator")
 
     async def _index(self, core: Core) -> Looking:
         """The index, what keeps it level, and what looks at it need besides."""

@@ -110,7 +110,7 @@ class UpstreamConnection(SendingProtocol):
 
     def write(self, data: bytes) -> None:
         """Send body bytes, or raw bytes after an upgrade; nothing once the connection is lost."""
-        if self._transport is not None and not self.lost:
+        if self._transport is not None:
             self._transport.write(data)
 
     # --- asyncio.Protocol --------------------------------------------------------------------
@@ -236,7 +236,7 @@ class UpstreamConnection(SendingProtocol):
 
     def resume_reading(self) -> None:
         """Take bytes again."""
-        if self._transport is not None and not self.lost and not self._transport.is_closing():
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def close(self) -> None:

@@ -198,9 +198,8 @@ async def test_a_client_that_leaves_takes_its_tls_session_along(world: World) ->
         found = (item for item in gc.get_objects() if isinstance(item, ssl.SSLObject))
         return sum(item.server_side for item in found)
 
-    await world.get(
-        PODS
-    )  # from here on there is a connection to the cluster, whose other end is here
+    # From here on there is a connection to the cluster, whose other end is here.
+    await world.get(PODS)
     gc.collect()
     gc.disable()
     try:

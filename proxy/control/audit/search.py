@@ -170,9 +170,8 @@ async def look(
 
 
 async def caught_up(act: Act, patience: float = CATCH_UP) -> bool:
-    """Wait until the index holds what is durable now; False when it took too long or failed.
-
-    `patience` is in seconds.
+    """Wait until the index holds what is durable now, at most `patience` seconds; False when it took
+    longer or failed.
 
     A look still works then, on what the index has; it says that it may be incomplete.
     """
