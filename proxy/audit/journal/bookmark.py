@@ -35,6 +35,8 @@ _PIECE: Final = 256 * 1024
 """Bytes read at a time: the loop waits for as long as it takes to go through them."""
 _PAUSE: Final = 0.001
 """Seconds between pieces, so that the loop and the disk stay with those who wait."""
+_MOST_BEHIND: Final = 5
+"""From so many segments behind on, pieces no longer get larger: they are 8 MiB then."""
 _FIRST_LINE: Final = 4096
 _SUFFIX_BYTES: Final = len(b'{"kind":"End","sha256":"') + 64 + len(b'"}\n')
 
@@ -142,11 +144,20 @@ class Bookmarks:
             self._remove()
             while (segment := self._finished.get()) is not None:
                 for _ in self.make(segment):
-                    if self._stopping.wait(_PAUSE):
+                    if self._stopping.wait(0 if self._behind else _PAUSE):
                         return
         except (OSError, CorruptJournalError) as error:
             # Without one segment, those behind it cannot be summed up either.
             _log.warning("no more bookmarks: a recovery would read more", error=str(error))
+
+    @property
+    def _behind(self) -> int:
+        """How many finished segments wait for their turn; then there is more at a time, unpaused.
+
+        Each would be read at a start after a kill. What is left to the loop is every other of the
+        interpreter's turns (5 ms, `sys.getswitchinterval`), until this thread has caught up.
+        """
+        return min(self._finished.qsize(), _MOST_BEHIND)
 
     def make(self, segment: Finished) -> Iterator[None]:
         """Read the segment and write its bookmark, a piece at each step.
@@ -182,18 +193,21 @@ class Bookmarks:
         if read is None:
             raise CorruptJournalError(f"{path} has no header any more")
         header, at = read
-        seq, size = header.first_seq, _PIECE
+        seq, size = header.first_seq, self._piece()
         while at < segment.end:
             data = self._storage.read(path, at, min(size, segment.end - at))
             end = data.rfind(b"\n") + 1
             if end:
                 seq = self._open.skim(data, 0, end, seq).next_seq
-                at, size = at + end, _PIECE
+                at, size = at + end, self._piece()
             elif len(data) == size:
                 size *= 2  # one line is longer than a piece
             else:
                 raise CorruptJournalError(f"{path} is shorter than it was")
             yield
+
+    def _piece(self) -> int:
+        return _PIECE << self._behind
 
     def _remove(self) -> None:
         for name in self._left:

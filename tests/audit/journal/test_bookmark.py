@@ -165,6 +165,46 @@ def test_a_segment_that_is_gone_is_reported_all_the_same(tmp_path: Path) -> None
     assert len(recovered.missing) == 1
 
 
+class Pieces(FileStorage):
+    """Notes how many bytes of a segment are read at a time."""
+
+    def __init__(self) -> None:
+        self.read_of: dict[str, list[int]] = {}
+
+    def read(self, path: Path, offset: int = 0, size: int = -1) -> bytes:
+        data = super().read(path, offset, size)
+        if size != 4096:  # not a header
+            self.read_of.setdefault(path.name, []).append(len(data))
+        return data
+
+
+async def test_who_is_behind_reads_more_at_a_time_until_it_is_not(tmp_path: Path) -> None:
+    storage = Pieces()
+    marks = Bookmarks(storage, tmp_path, WRITER)
+    files = Segments(
+        storage,
+        tmp_path,
+        writer=WRITER,
+        epoch=1,
+        segment_bytes=1024 * 1024,
+        clock=ManualClock(NOW),
+        on_finished=marks.finished,
+    )
+    seq, prev = 1, GENESIS
+    for _ in range(9):  # each batch fills most of a segment
+        bodies = [intent(a_call(user_agent="x" * 8192)) for _ in range(100)]
+        batch = frame(bodies, b"00" * 16 * len(bodies), seq, prev)
+        seq, prev = batch.last + 1, batch.sha256
+        files.commit(batch)
+    names = sorted(path.name for path in tmp_path.glob("*.jsonl"))
+    marks.start()
+    await until(lambda: (tmp_path / names[-2]).with_suffix(".open").exists())
+    marks.stop()
+    marks.join()
+    assert [len(storage.read_of[name]) for name in names[:-1]] == [1, 1, 1, 1, 1, 1, 2, 4]
+    assert max(storage.read_of[names[-2]]) <= 256 * 1024
+
+
 async def test_a_writer_makes_them_and_its_successor_removes_them(
     tmp_path: Path, clock: ManualClock
 ) -> None:
