@@ -36,6 +36,7 @@ from proxy.audit.journal import waiting
 from proxy.audit.journal.storage import FileStorage, SegmentFile
 from proxy.runtime.process import prepare
 from proxy.tasks import spawn
+from tests.bench.measure import resident
 from tests.faults import planted_process
 from tests.faults.proxy_process import Serving, serving
 from tests.faults.scene import Scene
@@ -202,7 +203,7 @@ class Controlled:
         status = {
             "at": time.monotonic(),
             "failure": here.journal.failure,
-            "rss": _rss(),
+            "rss": resident(os.getpid()),
             "stall_ms": round(max(self._stall - (stolen - self._stolen), 0) * 1000, 2),
             "pushed_aside_ms": round(_pushed_aside() * 1000, 2),
             "failed_at": self._storage.failed_at,
@@ -229,12 +230,6 @@ def _stolen() -> float:
     """Seconds that the machine itself was not given by what it runs on (proc(5), `steal`)."""
     with Path("/proc/stat").open() as file:
         return int(file.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
-
-
-def _rss() -> int:
-    """Resident bytes."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def obey(scene: Scene, api_port: int, sock: socket.socket, path: str, context: Any = None) -> None:

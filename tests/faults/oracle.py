@@ -49,6 +49,9 @@ class JournalReader:
         self.expected = 1
         """The next sequence."""
         self.epoch = 0
+        """Of the last batch. A start that was killed before its first batch has settled nothing."""
+        self.begun = 0
+        """The epoch of the last segment, which may have no batch yet."""
         self._chain = {1: "0" * 64}
         """First sequence of a batch → `prev` it must have, for the latest ones."""
         self._lines: dict[int, bytes] = {}
@@ -109,9 +112,9 @@ class JournalReader:
 
     def _header(self, header: dict[str, Any], name: str) -> None:
         first = header["firstSeq"]
-        if header["epoch"] < self.epoch:
-            self._violations.say(f"{name}: epoch {header['epoch']} after {self.epoch}")
-        self.epoch = header["epoch"]
+        if header["epoch"] < self.begun:
+            self._violations.say(f"{name}: epoch {header['epoch']} after {self.begun}")
+        self.begun = header["epoch"]
         if first > self.expected:
             self._violations.say(f"{name}: begins with {first}, {self.expected} should come")
         if self._chain.get(first) != header["prev"]:
@@ -127,6 +130,7 @@ class JournalReader:
         if self._chain.get(first) != trailer["prev"]:
             self._violations.say(f"{name}: batch {first}-{last} is not chained to the one before")
         self._chain[last + 1] = digest
+        self.epoch = self.begun
         self.batches += 1
         lines = data.split(b"\n")[:-1]
         if len(lines) != trailer["count"] or first != self.expected:
