@@ -24,6 +24,7 @@ from tests.faults import (
     hung,
     hung_database,
     kill,
+    outage,
     reaction,
     replicas,
     syscalls,
@@ -89,6 +90,7 @@ RIGS: dict[str, tuple[Run, Run]] = {
         lambda: database.immediate_stops(database.RELEASE),
     ),
     "outage": (database.outage, lambda: database.outage(database.RELEASE)),
+    "outage-hour": (lambda: outage.run(outage.CI), lambda: outage.run(outage.RELEASE)),
     "restored-journal": (
         database.restored_journal,
         lambda: database.restored_journal(database.RELEASE),

@@ -1,6 +1,8 @@
 """Clients in a process of their own: they log what was acknowledged before they use it.
 
-Usage: python -m tests.faults.client SCENE PORT LOG SEED THREADS USER MIX
+Usage: python -m tests.faults.client SCENE PORT LOG SEED THREADS USER MIX [PAUSE [RATE]]
+
+A pause is seconds at most between two calls of a thread; a rate is calls a second of all threads.
 
 `LOG` gets one line per fact, each in one write:
 
@@ -128,6 +130,8 @@ class Client:
     context: ssl.SSLContext
     kinds: list[str]
     pause: float = 0.0
+    every: float = 0.0
+    """Seconds from one call's begin to the next; whoever is late catches up. 0: without a rate."""
     patience: float = PATIENCE
     pad: str = ""
     """More query for each target; makes its records longer."""
@@ -140,6 +144,7 @@ class Client:
         os.write(self.log, line.encode() + b"\n")
 
     def run(self) -> None:
+        began = time.monotonic()
         while not self.stopping.is_set():
             try:
                 connection = self.connect()
@@ -151,6 +156,10 @@ class Client:
                     self.step(connection)
                     if self.pause:
                         self.stopping.wait(self.pause * self.chance.random())
+                    if self.every:
+                        self.stopping.wait(
+                            max(0.0, began + self.number * self.every - time.monotonic())
+                        )
             except OSError:
                 for target in self.pending:
                     self.say(f"X {target}")
@@ -283,6 +292,7 @@ def main() -> None:
     log = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     context = scene.client_context(user)
     pause = float(sys.argv[8]) if len(sys.argv) > 8 else 0.0
+    rate = float(sys.argv[9]) if len(sys.argv) > 9 else 0.0
     clients = [
         Client(
             scene,
@@ -293,6 +303,7 @@ def main() -> None:
             context,
             KINDS[mix],
             pause,
+            int(threads) / rate if rate else 0.0,
         )
         for index in range(int(threads))
     ]

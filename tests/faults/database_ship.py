@@ -169,8 +169,13 @@ class Ship:
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Every record of the journal, as text."""
-        for path in sorted((self._folder / "journal" / self.slot).glob("*.jsonl")):
-            with path.open("rb") as file:
-                for line in file:
-                    if found := _LINE.match(line):
-                        yield int(found[1]), line.rstrip(b"\n")
+        return journal_lines(self._folder / "journal" / self.slot)
+
+
+def journal_lines(directory: Path) -> Iterator[tuple[int, bytes]]:
+    """Every record of a journal that no crash has touched, as text, in order."""
+    for path in sorted(directory.glob("*.jsonl")):
+        with path.open("rb") as file:
+            for line in file:
+                if found := _LINE.match(line):
+                    yield int(found[1]), line.rstrip(b"\n")

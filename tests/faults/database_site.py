@@ -9,7 +9,7 @@ import functools
 import random
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -104,46 +104,14 @@ class Site:
         connection = await asyncpg.connect(self.database.url)
         try:
             async with connection.transaction():
-                report.counts["records"] = 0
                 for ship in self.ships:
-                    last = await self._compare_lines(connection, ship, report)
+                    last = await compare_lines(
+                        connection, ship.slot, ship.writer, ship.lines(), report
+                    )
                     await self._compare_blocks(connection, ship, last, report)
                 await self._compare_calls(connection, report)
         finally:
             await connection.close()
-
-    async def _compare_lines(self, connection: Any, ship: Ship, report: Report) -> int:
-        """Compares the records of one writer; returns the last sequence of the table."""
-        found = _Kinds(report, ship.slot)
-        expected = ship.lines()
-        total, last, committed = 0, 0, None
-        rows = connection.cursor(
-            "SELECT seq, line, recorded_at FROM kubewitness.events WHERE writer = $1"
-            " ORDER BY seq, at",
-            ship.writer,
-            prefetch=5000,
-        )
-        async for seq, line, recorded_at in rows:
-            total += 1
-            if seq == last:
-                found.say("duplicate", f"sequence {seq} is there twice")
-                continue
-            last = seq
-            for wanted, text in expected:
-                if wanted == seq:
-                    if text != line:
-                        found.say("altered", f"sequence {seq} is not as the journal has it")
-                    break
-                found.say("lost", f"sequence {wanted} is missing")
-            else:
-                found.say("foreign", f"sequence {seq} is not in the journal")
-            if committed is not None and recorded_at < committed:
-                found.say("disorder", f"sequence {seq} was committed before those before it")
-            committed = recorded_at
-        for wanted, _ in expected:
-            found.say("lost", f"sequence {wanted} is missing at the end")
-        report.counts["records"] = int(report.counts["records"]) + total
-        return last
 
     async def _compare_blocks(self, connection: Any, ship: Ship, last: int, report: Report) -> None:
         """Each stretch of sequences that is full has its block, and no other has."""
@@ -167,6 +135,44 @@ class Site:
         )
         if wrong:
             report.violations.append(f"{wrong} calls are open in one table and not in the other")
+
+
+async def compare_lines(
+    connection: Any,
+    slot: str,
+    writer: str,
+    expected: Iterator[tuple[int, bytes]],
+    report: Report,
+) -> int:
+    """Compare the table's records of one writer with its journal; returns the table's last sequence."""
+    found = _Kinds(report, slot)
+    total, last, committed = 0, 0, None
+    rows = connection.cursor(
+        "SELECT seq, line, recorded_at FROM kubewitness.events WHERE writer = $1 ORDER BY seq, at",
+        writer,
+        prefetch=5000,
+    )
+    async for seq, line, recorded_at in rows:
+        total += 1
+        if seq == last:
+            found.say("duplicate", f"sequence {seq} is there twice")
+            continue
+        last = seq
+        for wanted, text in expected:
+            if wanted == seq:
+                if text != line:
+                    found.say("altered", f"sequence {seq} is not as the journal has it")
+                break
+            found.say("lost", f"sequence {wanted} is missing")
+        else:
+            found.say("foreign", f"sequence {seq} is not in the journal")
+        if committed is not None and recorded_at < committed:
+            found.say("disorder", f"sequence {seq} was committed before those before it")
+        committed = recorded_at
+    for wanted, _ in expected:
+        found.say("lost", f"sequence {wanted} is missing at the end")
+    report.counts["records"] = int(report.counts.get("records", 0)) + total
+    return last
 
 
 class _Kinds:

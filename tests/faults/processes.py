@@ -80,6 +80,7 @@ class Processes:
         threads: int,
         user: str = "alice",
         pause: float = 0.0,
+        rate: float = 0.0,
     ) -> Path:
         """Clients under way; returns the log of what they were told."""
         count = len(self._clients) + 1
@@ -90,7 +91,7 @@ class Processes:
             [
                 "tests.faults.client",
                 *(str(scene.directory), str(port), str(log)),
-                *(number, str(threads), user, mix, str(pause)),
+                *(number, str(threads), user, mix, str(pause), str(rate)),
             ]
         )
         self._clients.append(process)

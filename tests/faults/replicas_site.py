@@ -138,13 +138,13 @@ class Site:
     """The sandbox's kubeconfig."""
     replicas: list[Replica]
 
-    def kubeconfig(self, replica: Replica, user: str, *clusters: str) -> Path:
+    def kubeconfig(self, replica: Replica, user: str, *clusters: str, ttl: str = "1h") -> Path:
         """A kubeconfig of `user` through `replica`, for `dev` and `prod` unless others are named."""
         target = self.folder / f"{user}-{replica.number}.kubeconfig"
         named = [word for cluster in clusters or ("dev", "prod") for word in ("--cluster", cluster)]
         replica.cli(
             *("kubeconfig", "issue", user, "--group", "dev", *named),
-            *("--ttl", "1h", "-o", str(target)),
+            *("--ttl", ttl, "-o", str(target)),
         )
         return target
 
@@ -160,7 +160,7 @@ class Site:
 
 
 @contextlib.contextmanager
-def site(folder: Path, settings: dict[str, str], bug: str) -> Iterator[Site]:
+def site(folder: Path, settings: dict[str, str], bug: str, count: int = COUNT) -> Iterator[Site]:
     """Set up and serve; `settings` are environment variables of every replica."""
     with Postgres() as server, Processes() as processes:
         database = server.create_database()
@@ -180,7 +180,7 @@ def site(folder: Path, settings: dict[str, str], bug: str) -> Iterator[Site]:
             env=environment | {"KUBEWITNESS_ADMIN_DATABASE": database.url},
             check=True, cwd=ROOT, capture_output=True, timeout=60,
         )  # fmt: skip
-        replicas = _initialised(folder, environment, bug)
+        replicas = _initialised(folder, environment, bug, count)
         (folder / "api").mkdir()
         (folder / "clients").mkdir()
         made = Site(
@@ -198,14 +198,14 @@ def site(folder: Path, settings: dict[str, str], bug: str) -> Iterator[Site]:
                 replica.kill()
 
 
-def _initialised(folder: Path, environment: dict[str, str], bug: str) -> list[Replica]:
-    ports = reserved_ports(3 * COUNT)
+def _initialised(folder: Path, environment: dict[str, str], bug: str, count: int) -> list[Replica]:
+    ports = reserved_ports(3 * count)
     replicas = [
         Replica(
             number, folder / f"replica-{number}", ports[3 * number - 3 : 3 * number],
             environment, bug,
         )
-        for number in range(1, COUNT + 1)
+        for number in range(1, count + 1)
     ]  # fmt: skip
     replicas[0].cli("init", *replicas[0].addresses)
     together(
