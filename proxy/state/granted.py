@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from proxy.errors import ConflictError, not_found
 from proxy.state import rows, tables
-from proxy.state.access import Grant, SubjectKind
+from proxy.state.access import Grant, Scope, SubjectKind
 from proxy.state.change import Change
 from proxy.state.naming import some
 
@@ -27,6 +27,17 @@ def of_user(name: str) -> ColumnElement[bool]:
 def of_group(name: str) -> ColumnElement[bool]:
     """Of grants to one group."""
     return and_(_TABLE.c.subject_kind == SubjectKind.GROUP.value, _TABLE.c.subject == name)
+
+
+def of_role(role: str, scope: Scope) -> ColumnElement[bool]:
+    """Of grants of one role at exactly one scope."""
+    return and_(
+        _TABLE.c.role == role,
+        _TABLE.c.scope_kind == scope.kind.value,
+        _TABLE.c.project == scope.project,
+        _TABLE.c.cluster == scope.cluster,
+        _TABLE.c.namespace == scope.namespace,
+    )
 
 
 def listed(

@@ -1,8 +1,9 @@
 """Giving somebody a role somewhere, and taking it away again."""
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, or_, select
 
 from proxy.audit.event import new_id
+from proxy.clock import rfc3339
 from proxy.errors import ConflictError, InvalidInputError, not_found
 from proxy.state import custom_roles, granted, groups, projects, rows, tables, users
 from proxy.state.access import Grant, Scope, SubjectKind
@@ -24,7 +25,9 @@ async def add(
     """Give a user or a group a role. Where a built-in one can be granted is the caller's to check.
 
     Raises InvalidInputError for a scope that is none or not the role's, or an end in the past,
-    NotFoundError for who, what and where is not known, ConflictError for a disabled user.
+    NotFoundError for who, what and where is not known, ConflictError for a disabled user, and
+    where a standing grant says the same for at least as long: who revokes one of two would
+    believe that it is over.
     """
     check_text("reason", reason)
     check_scope(scope)
@@ -36,6 +39,7 @@ async def add(
         await groups.get(change.connection, subject)
     await _require_role(change, role, scope)
     await _require_scope(change, scope)
+    await _require_news(change, subject_kind, subject, role, scope, expires_at)
     made = Grant(
         id=new_id(change.now),
         subject_kind=subject_kind,
@@ -76,6 +80,33 @@ async def _require_role(change: Change, name: str, scope: Scope) -> None:
         raise InvalidInputError(
             f"Role {name!r} cannot be granted for the scope {str(scope)!r}.",
             hint=f"It can be for: {', '.join(kind.value for kind in role.scopes)}.",
+        )
+
+
+async def _require_news(
+    change: Change,
+    subject_kind: SubjectKind,
+    subject: str,
+    role: str,
+    scope: Scope,
+    expires_at: float | None,
+) -> None:
+    ends = tables.grants.c.expires_at
+    lasting = ends.is_(None) if expires_at is None else or_(ends.is_(None), ends >= expires_at)
+    held = granted.of_user if subject_kind is SubjectKind.USER else granted.of_group
+    same = await granted.find(
+        change.connection,
+        held(subject),
+        granted.of_role(role, scope),
+        granted.standing(change.now),
+        lasting,
+    )
+    if same:
+        until = "for good" if same[0].expires_at is None else f"until {rfc3339(same[0].expires_at)}"
+        raise ConflictError(
+            f"{subject_kind.value.capitalize()} {subject!r} has the role {role!r} for "
+            f"{str(scope)!r} already, {until}, by grant {same[0].id}.",
+            hint="Choose a later end, or revoke that grant first.",
         )
 
 

@@ -139,7 +139,7 @@ def test_what_is_outside_and_what_does_not_exist_answer_alike(
     world: tuple[Plane, dict[str, str]], noun: str
 ) -> None:
     plane, ids = world
-    server = plane.granted("curious", "project-admin", SHOP)
+    server = plane.granted(f"curious-{noun}", "project-admin", SHOP)
     there = {"users": "banker", "groups": "tellers", "projects": "bank"}.get(noun)
     name = there or ids[noun.removesuffix("s")]
     path, method = f"/api/v1/{noun}", "GET"

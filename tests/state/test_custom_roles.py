@@ -5,7 +5,7 @@ from proxy.errors import ConflictError, InvalidInputError
 from proxy.state.access import ClusterAccess, Role, Rule, ScopeKind
 from proxy.state.naming import BUILT_IN_ROLES
 from proxy.state.repository import StateStore
-from tests.state.people import DEPLOYER, PROD, fill, give
+from tests.state.people import DEPLOYER, WEB, fill, give
 
 
 def role(**changed: object) -> Role:
@@ -75,7 +75,7 @@ async def test_not_where_it_is_granted_and_could_not_be(registry: StateStore) ->
 
 async def test_one_that_is_granted_stays(registry: StateStore) -> None:
     grant = await fill(registry)
-    again = await give(registry, scope=PROD)
+    again = await give(registry, scope=WEB)
     with pytest.raises(ConflictError, match=r"grants to user rob\..*--role deployer"):
         await registry.people.remove_role("deployer")
     for given in (grant, again):

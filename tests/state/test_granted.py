@@ -7,7 +7,7 @@ from proxy.clock import ManualClock
 from proxy.state import granted
 from proxy.state.access import Grant, SubjectKind, UserKind
 from proxy.state.repository import StateStore
-from tests.state.people import PROD, fill, give
+from tests.state.people import WEB, fill, give
 
 
 async def found(store: StateStore, *wanted: ColumnElement[bool]) -> list[Grant]:
@@ -26,7 +26,7 @@ async def test_a_user_and_a_group_of_one_name_are_two(registry: StateStore) -> N
 
 async def test_one_stands_until_it_ends(registry: StateStore, clock: ManualClock) -> None:
     first = await fill(registry)
-    brief = await give(registry, scope=PROD, expires_at=clock.now() + 10)
+    brief = await give(registry, scope=WEB, expires_at=clock.now() + 10)
     now = clock.now()
     for moment, expected in ((now, {first.id, brief.id}), (now + 9.9, {first.id, brief.id})):
         assert {item.id for item in await found(registry, granted.standing(moment))} == expected

@@ -42,6 +42,25 @@ async def test_not_what_or_where_there_is_nothing(registry: StateStore, clock: M
             await give(registry, **wrong)
 
 
+async def test_what_adds_nothing_is_refused(registry: StateStore, clock: ManualClock) -> None:
+    await fill(registry)
+    soon, later = clock.now() + 60, clock.now() + 3600
+    first = await give(registry, role="auditor", scope=PROD, expires_at=later)
+    for ends in (soon, later):
+        with pytest.raises(ConflictError, match=f"until 20.*, by grant {first.id}") as caught:
+            await give(registry, role="auditor", scope=PROD, expires_at=ends)
+        assert caught.value.hint == "Choose a later end, or revoke that grant first."
+    lasting = await give(registry, role="auditor", scope=PROD)  # it goes on for longer
+    with pytest.raises(ConflictError, match=f"for good, by grant {lasting.id}"):
+        await give(registry, role="auditor", scope=PROD)
+    await give(registry, role="auditor", scope=WEB)
+    await give(registry, role="auditor", scope=ORGANIZATION)
+    await give(registry, role="admin", scope=PROD)
+    await registry.people.revoke_grant(lasting.id, by="bob", reason="")
+    clock.advance(3601)  # `first` is over as well
+    await give(registry, role="auditor", scope=PROD, expires_at=clock.now() + 1)
+
+
 async def test_revoked_once(registry: StateStore, clock: ManualClock) -> None:
     grant = await fill(registry)
     clock.advance(1)

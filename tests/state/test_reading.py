@@ -5,7 +5,7 @@ import pytest
 from proxy.clock import ManualClock
 from proxy.state.repository import StateStore
 from proxy.state.snapshot import EMPTY, Snapshot
-from tests.state.people import credential, fill, give, token
+from tests.state.people import WEB, credential, fill, give, token
 
 
 async def test_a_renewed_credential_reads_nobody_again(
@@ -27,7 +27,7 @@ async def test_what_did_not_change_is_the_same_object(
     first = await fill(registry)
     before = await registry.snapshot()
     clock.advance(1)
-    await give(registry)
+    await give(registry, scope=WEB)
     after = await registry.snapshot(before)
     assert after.access.users["rob"] is before.access.users["rob"]
     assert after.access.grants[0] is before.access.grants[0]
@@ -37,7 +37,7 @@ async def test_what_did_not_change_is_the_same_object(
 
 async def test_what_ended_is_left_out(registry: StateStore, clock: ManualClock) -> None:
     first = await fill(registry)
-    await give(registry, expires_at=clock.now() + 1)
+    await give(registry, scope=WEB, expires_at=clock.now() + 1)
     await registry.tokens.add(token("t1", clock.now(), life=1))
     before = await registry.snapshot()
     assert (len(before.access.grants), len(before.tokens)) == (2, 1)
