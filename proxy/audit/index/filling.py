@@ -39,8 +39,9 @@ class Filling:
         """Gives the blocks that are full with these rows; the body commits both."""
         builder = self._builders.pop(writer, None)  # and back when it is committed
         full: list[Block] = []
-        # Between our last rows and these, another process may have inserted some.
-        if builder is None or (rows and rows[0].seq > builder.following):
+        # Between our last rows and these, another process may have inserted some. And what was
+        # committed may be told again: a standby without it took over, and its blocks are gone too.
+        if builder is None or (rows and rows[0].seq != builder.following):
             builder, full = await self._begin(writer)
         before = builder.following
         full += await asyncio.to_thread(builder.add, rows)

@@ -1,8 +1,11 @@
 """Blocks in the making outlive failures and restarts: none is lost, none is made twice."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Select
 
 from proxy.audit.index.blocks import BLOCK, Field, decode
 from proxy.audit.index.filling import Filling
@@ -29,9 +32,34 @@ async def test_what_was_not_committed_is_collected_again(tmp_path: Path) -> None
         await fail()
     async with filling.adding([a_row(2), a_row(BLOCK)], "w") as full:
         assert [(block.first, block.oldest, block.newest) for block in full] == [(0, 1, 2)]
-    async with filling.adding([a_row(BLOCK), a_row(2 * BLOCK)], "w") as full:
+    async with filling.adding([a_row(BLOCK + 1), a_row(2 * BLOCK)], "w") as full:
         assert [block.first for block in full] == [BLOCK]
     await index.close()
+
+
+async def test_what_the_index_lost_again_is_collected_again(tmp_path: Path) -> None:
+    """A standby that lacks the last commits took over: rows are told again, with their blocks."""
+    before = await SqliteIndex.open(tmp_path / "before.db")
+    after = await SqliteIndex.open(tmp_path / "after.db")
+    serving = before
+
+    async def ask(statement: Select[Any]) -> Sequence[Any]:
+        return await serving._all(statement)
+
+    async def told(writer: str, seq: int, limit: int) -> list[Row]:
+        return await serving.after(writer, seq, limit)
+
+    filling = Filling(ask, told)
+    first = [a_row(1), a_row(2)]
+    for index in (before, after):
+        await index.insert(first, "w", Position("s", 1, 2))
+    async with filling.adding([a_row(3), a_row(BLOCK), a_row(BLOCK + 1)], "w") as full:
+        assert [block.first for block in full] == [0]
+    serving = after  # has neither those rows nor their block
+    async with filling.adding([a_row(3), a_row(BLOCK), a_row(BLOCK + 1)], "w") as full:
+        assert [(block.first, block.oldest, block.newest) for block in full] == [(0, 1, 3)]
+    for index in (before, after):
+        await index.close()
 
 
 async def test_a_new_writer_is_marked_once(tmp_path: Path) -> None:

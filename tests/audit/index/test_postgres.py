@@ -1,6 +1,7 @@
 """The index in PostgreSQL: exactly once, whatever happens in between, and never a changed record."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -299,3 +300,44 @@ async def test_a_commit_that_no_standby_confirmed_is_not_believed() -> None:
             server.reload()
             await index.close()
             await asyncio.to_thread(made.__exit__, None, None, None)
+
+
+async def test_a_standby_without_the_last_commits_takes_over(postgres: Postgres) -> None:
+    """What it lacks is told again, and found again: by its blocks, too."""
+    rows = [
+        Row("w", seq, EVENT, f"id-{seq}", at=100 * DAY + seq, username="ann", line=b"x")
+        for seq in range(1, BLOCK + 100)
+    ]
+    everything = Filter(users=("ann",), include_noise=True)
+    with_gap = ready_database(postgres)
+    ready = await asyncio.to_thread(with_gap.__enter__)
+    index = await PostgresIndex.open(ready.url)
+    try:
+        await fill(index, rows[:-50])
+        await fill(index, rows[-50:-40])
+        tables = ready.database.exec(
+            "SELECT string_agg(format('ALTER TABLE %s DISABLE TRIGGER ALL', oid::regclass), ';')"
+            " FROM pg_class WHERE relnamespace = 'kubewitness'::regnamespace AND relkind IN ('r', 'p')"
+        )
+        ready.database.exec(
+            f"{tables}; DELETE FROM kubewitness.events WHERE seq > 100;"
+            " DELETE FROM kubewitness.blocks WHERE first >= 0; DELETE FROM kubewitness.postings;"
+            " DELETE FROM kubewitness.run_texts;"
+            f" SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ready.login}'"
+        )
+        while True:  # a connection that is gone is noticed once
+            with contextlib.suppress(UnavailableError):
+                last = (await index.positions())["w"].seq
+                break
+        assert last == 100
+        with contextlib.suppress(UnavailableError):
+            await index.count(everything)
+        for first in range(last, len(rows), 4_000):
+            await fill(index, rows[first : first + 4_000])
+        firsts = ready.database.exec("SELECT first FROM kubewitness.blocks ORDER BY first")
+        assert firsts.split() == [str(-BLOCK), "0"]
+        assert (await index.stats(everything, "verb")).total == len(rows)
+        assert await index.count(everything) == len(rows)
+    finally:
+        await index.close()
+        await asyncio.to_thread(with_gap.__exit__, None, None, None)
