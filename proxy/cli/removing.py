@@ -6,7 +6,13 @@ from typing import Any, Final, Protocol
 
 import asyncpg
 
-from proxy.audit.index.postgresql.removal import Partition, partitions_before, records, remove
+from proxy.audit.index.postgresql.removal import (
+    ChangedError,
+    Partition,
+    partitions_before,
+    records,
+    remove,
+)
 from proxy.audit.index.postgresql.upgrade import acting_as_owner
 from proxy.audit.index.retention import check
 from proxy.audit.index.rows import micros
@@ -62,12 +68,12 @@ class Removing:
                 write("There is nothing that old.\n")
                 return
             await _require_no_hold(connection, found)
-            await self._check(connection, found)
+            checked = await self._check(connection, found)
             if self._dry_run:
                 say("Nothing was removed (--dry-run).")
                 return
             self._tell("begin", {"archive": ", ".join(map(str, self._archives))}, found)
-            await self._remove(connection, found)
+            await self._remove(connection, checked)
 
     def _require_approval(self) -> None:
         """Look before the archive is read, which may take hours; the database has the last word."""
@@ -80,27 +86,32 @@ class Removing:
             hint=f"Two different administrators run `kubewitness audit retain approve {name}`.",
         )
 
-    async def _check(self, connection: Any, found: Sequence[Partition]) -> None:  # noqa: ANN401  # asyncpg is untyped
-        """Find every record in the archive."""
-        archive, total = Archive(self._archives), 0
+    async def _check(self, connection: Any, found: Sequence[Partition]) -> dict[Partition, int]:  # noqa: ANN401  # asyncpg is untyped
+        """Find every record in the archive; how many each partition has."""
+        archive, checked = Archive(self._archives), dict[Partition, int]()
         with bars() as told:
             for number, partition in enumerate(found):
                 told(_CHECKED, number, len(found))
-                total += (await check(records(connection, partition), archive)).records
-        write(f"{total} records in {len(found)} partitions are in the archive.\n")
+                checked[partition] = (await check(records(connection, partition), archive)).records
+        write(f"{sum(checked.values())} records in {len(found)} partitions are in the archive.\n")
+        return checked
 
-    async def _remove(self, connection: Any, found: Sequence[Partition]) -> None:  # noqa: ANN401
+    async def _remove(self, connection: Any, checked: Mapping[Partition, int]) -> None:  # noqa: ANN401
         done: list[Partition] = []
-        count, problem = 0, "interrupted"
+        problem = "interrupted"
         try:
-            for partition in found:
-                count += await remove(connection, partition, self._retention["id"])
+            for partition, count in checked.items():
+                await remove(connection, partition, self._retention["id"], count)
                 done.append(partition)
             problem = ""
+        except ChangedError as error:
+            problem = error.message
+            raise
         except asyncpg.exceptions.PostgresError as error:
             problem = str(error).splitlines()[0]
             raise ConflictError(f"The database refuses: {problem}.") from error
         finally:
+            count = sum(checked[partition] for partition in done)
             self._tell("end", {"records": count, "problem": problem[:500]}, done)
             write(f"Removed {count} records in {len(done)} partitions from the index.\n")
 

@@ -152,7 +152,7 @@ async def test_the_database_itself_refuses(
     async with acting_as_owner(database.url) as connection:
         partitions = await partitions_before(connection, micros(retention["before"]))
         with pytest.raises(asyncpg.RaiseError, match=says):
-            await remove(connection, partitions[0], "r1")
+            await remove(connection, partitions[0], "r1", 0)
 
 
 @pytest.mark.parametrize("dry_run", [True, False])

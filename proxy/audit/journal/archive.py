@@ -7,6 +7,7 @@ old records leave it. Reads whole segments and trusts only complete, intact batc
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -62,9 +63,9 @@ class Archive:
         Raises OSError when a segment cannot be read.
         """
         segments = self._by_writer.get(writer, [])
-        for index, segment in enumerate(segments):
-            # What any later segment tells anew is not told here.
-            end = min((later.first_seq for later in segments[index + 1 :]), default=None)
+        # What any later segment tells anew is not told by one before it.
+        anew = [*accumulate((later.first_seq for later in reversed(segments)), min)][-2::-1]
+        for segment, end in zip_longest(segments, anew):
             if end is not None and end <= first:
                 continue
             for seq, line in _records(segment.path):

@@ -9,11 +9,17 @@ from typing import Any, Final, NamedTuple
 
 from proxy.audit.index.blocks import RUNS
 from proxy.audit.index.postgresql.ddl import DAY_MICROS
+from proxy.errors import ConflictError
 from proxy.state.retention import APPROVERS, MIN_DAYS
 from proxy.state.roles import SCHEMA
 
 _BEGINNING: Final = -(1 << 63)
 """Where the partition of everything before the first day begins."""
+_ATTEMPTS: Final = 120
+"""To get the whole table for a moment, while searches that take up to a minute have it."""
+_LOCK_MS: Final = 300
+_PASSING: Final = 1.0
+"""Seconds in which others pass between two attempts."""
 _FETCH: Final = 2000
 """Records of a partition that are looked at together."""
 
@@ -27,6 +33,16 @@ class Partition(NamedTuple):
     """µs since the epoch; records from here …"""
     high: int
     """… to before here."""
+
+
+class ChangedError(ConflictError):
+    """A partition has records that were not checked."""
+
+    def __init__(self, partition: Partition, found: int, checked: int) -> None:
+        super().__init__(
+            f"{partition.name} has {found} records now, and {checked} were checked.",
+            hint="Something older was added to the index meanwhile; run it again.",
+        )
 
 
 def statements() -> Iterator[str]:
@@ -45,6 +61,7 @@ def statements() -> Iterator[str]:
 _REMOVE: Final = f"""
 CREATE OR REPLACE FUNCTION {SCHEMA}.remove_partition(of_partition text, by_retention text)
 RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
+<<removing>>
 DECLARE
   relation regclass;
   low bigint;
@@ -76,8 +93,10 @@ BEGIN
   IF found IS NOT NULL THEN
     RAISE EXCEPTION '% is kept by legal hold %', of_partition, found;
   END IF;
-  -- From here on nobody adds to it, and what is counted is what goes.
-  EXECUTE format('ALTER TABLE {SCHEMA}.events DETACH PARTITION %s', relation);
+  -- From here on nobody adds to it, and what is counted is what goes. Only this partition is locked
+  -- while it is read, which may take minutes: records of today are added all the while. LOCK TABLE
+  -- takes rights that the owner gave up; this takes the same lock, and changes nothing.
+  EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER kubewitness_guard', relation);
   EXECUTE format('INSERT INTO {SCHEMA}.removed'
     ' (partition, low, high, writer, first_seq, last_seq, records, retention)'
     ' SELECT %L, %s, %s, writer, min(seq), max(seq), count(*), %L FROM %s GROUP BY writer',
@@ -86,16 +105,31 @@ BEGIN
     WHERE r.partition = of_partition AND r.retention = by_retention;
   EXECUTE format('DELETE FROM {SCHEMA}.open_calls o USING %s e WHERE e.audit_id = o.audit_id'
     ' AND e.writer = o.writer AND e.seq = o.seq', relation);
-  EXECUTE format('DROP TABLE %s', relation);
   -- What says where values stood goes when none of the records it is about is left.
   CREATE TEMPORARY TABLE gone ON COMMIT DROP AS
     SELECT b.number FROM {SCHEMA}.blocks b WHERE b.oldest < high AND b.newest >= low
       AND NOT EXISTS (SELECT FROM {SCHEMA}.partitions() p
-                      WHERE p.low <= b.newest AND p.high > b.oldest);
+                      WHERE p.relation <> removing.relation
+                        AND p.low <= b.newest AND p.high > b.oldest);
   DELETE FROM {SCHEMA}.postings p USING pg_temp.gone WHERE p.block = gone.number;
   DELETE FROM {SCHEMA}.run_texts r USING pg_temp.gone
     WHERE r.run >= gone.number * {RUNS} AND r.run < (gone.number + 1) * {RUNS};
   DROP TABLE pg_temp.gone;
+  -- This needs the whole table for a moment. Whoever comes after us waits as long as we do, so we
+  -- wait for less than a call waits for its record, let them pass, and try again.
+  FOR attempt IN 1..{_ATTEMPTS} LOOP
+    BEGIN
+      PERFORM set_config('lock_timeout', '{_LOCK_MS}ms', true);
+      EXECUTE format('ALTER TABLE {SCHEMA}.events DETACH PARTITION %s', relation);
+      EXIT;
+    EXCEPTION WHEN lock_not_available THEN
+      IF attempt = {_ATTEMPTS} THEN
+        RAISE;
+      END IF;
+      PERFORM pg_sleep({_PASSING});
+    END;
+  END LOOP;
+  EXECUTE format('DROP TABLE %s', relation);
   RETURN counted;
 END $body$"""
 
@@ -123,14 +157,17 @@ async def records(connection: Any, partition: Partition) -> AsyncIterator[tuple[
             yield writer, seq, line
 
 
-async def remove(connection: Any, partition: Partition, retention: str) -> int:  # noqa: ANN401
-    """Remove one partition in a transaction of its own; how many records it had.
+async def remove(connection: Any, partition: Partition, retention: str, checked: int) -> None:  # noqa: ANN401
+    """Remove one partition of `checked` records in a transaction of its own.
 
-    Raises what asyncpg does: the procedure says which rule stands against it.
+    Raises ChangedError when it has other records than those that were checked, and what asyncpg
+    does: the procedure says which rule stands against it. Then nothing of it was removed.
     """
     async with connection.transaction():
-        await connection.execute("SET LOCAL lock_timeout = '5s'")
+        # Counting a day may take as long as it takes.
+        await connection.execute("SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = 0")
         count: int = await connection.fetchval(
             f"SELECT {SCHEMA}.remove_partition($1, $2)", partition.name, retention
         )
-    return count
+        if count != checked:  # a rebuild, or a replica that was away, has added some
+            raise ChangedError(partition, count, checked)

@@ -10,7 +10,13 @@ import pytest
 
 from proxy.audit.index.blocks import BLOCK
 from proxy.audit.index.postgres import PostgresIndex
-from proxy.audit.index.postgresql.removal import Partition, partitions_before, records, remove
+from proxy.audit.index.postgresql.removal import (
+    ChangedError,
+    Partition,
+    partitions_before,
+    records,
+    remove,
+)
 from proxy.audit.index.postgresql.upgrade import acting_as_owner
 from proxy.audit.index.query import Filter
 from proxy.audit.index.rows import EVENT, Row
@@ -94,29 +100,30 @@ async def test_each_rule(owner: Any, before: str, says: str) -> None:
         await owner.execute(before)
     if says:
         with pytest.raises(asyncpg.RaiseError, match=says):
-            await remove(owner, partition, "r")
+            await remove(owner, partition, "r", 2)
     else:
-        assert await remove(owner, partition, "r") == 2
+        await remove(owner, partition, "r", 2)
+        assert partition not in await partitions_before(owner, TODAY)
 
 
 async def test_young_records_stay_whatever_is_approved(owner: Any) -> None:
     await owner.execute(APPROVED)
     young = next(p for p in await partitions_before(owner, TODAY) if p.low == TODAY - 30 * DAY)
     with pytest.raises(asyncpg.RaiseError, match="too young"):
-        await remove(owner, young, "r")
+        await remove(owner, young, "r", 1)
 
 
 @pytest.mark.parametrize("name", ["open_calls", "removed", "events", "blocks"])
 async def test_nothing_but_partitions(owner: Any, name: str) -> None:
     await owner.execute(APPROVED)
     with pytest.raises(asyncpg.RaiseError, match="no partition"):
-        await remove(owner, Partition(name, 0, 1), "r")
+        await remove(owner, Partition(name, 0, 1), "r", 0)
 
 
 async def test_what_went_is_told(owner: Any) -> None:
     await owner.execute(APPROVED)
     partition = await old(owner)
-    await remove(owner, partition, "r")
+    await remove(owner, partition, "r", 2)
     told = await owner.fetchrow(
         "SELECT partition, low, high, writer, first_seq, last_seq, records FROM kubewitness.removed"
     )
@@ -125,6 +132,19 @@ async def test_what_went_is_told(owner: Any) -> None:
     assert partition not in await partitions_before(owner, TODAY)
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await owner.execute("DELETE FROM kubewitness.removed")
+
+
+@pytest.mark.parametrize("checked", [1, 3])
+async def test_what_was_not_checked_stays(owner: Any, checked: int) -> None:
+    await owner.execute(APPROVED)
+    partition = await old(owner)
+    with pytest.raises(ChangedError, match=f"has 2 records now, and {checked} were checked"):
+        await remove(owner, partition, "r", checked)
+    assert [item async for item in records(owner, partition)] == [
+        ("w", 1, b"one"),
+        ("w", 2, b"two"),
+    ]
+    assert await owner.fetchval("SELECT count(*) FROM kubewitness.removed") == 0
 
 
 @pytest.fixture
@@ -144,7 +164,32 @@ async def test_what_went_is_not_counted_any_more(another: Ready) -> None:
     assert (await index.stats(everything, "user")).total == len(rows)
     async with acting_as_owner(another.database.url) as owner:
         await owner.execute(APPROVED)
-        await remove(owner, await old(owner), "r")
+        await remove(owner, await old(owner), "r", 39)
     assert (await index.stats(everything, "user")).total == len(rows) - 39
     assert await index.count(everything) == len(rows) - 39
+    await index.close()
+
+
+async def test_calls_are_recorded_while_it_waits_for_a_search(another: Ready) -> None:
+    index = await PostgresIndex.open(another.url)
+    await fill(index, ROWS)
+    search = await asyncpg.connect(another.database.url)
+    reading = search.transaction()
+    await reading.start()
+    await search.fetchval("SELECT count(*) FROM kubewitness.events")
+    async with acting_as_owner(another.database.url) as owner:
+        await owner.execute(APPROVED)
+        removing = asyncio.ensure_future(remove(owner, await old(owner), "r", 2))
+        took = []
+        for seq in range(4, 24):
+            began = time.monotonic()
+            await fill(index, [Row("w", seq, EVENT, f"id-{seq}", at=TODAY, line=b"x")])
+            took.append(time.monotonic() - began)
+            await asyncio.sleep(0.1)
+        assert not removing.done()
+        await reading.rollback()
+        await asyncio.wait_for(removing, 30)
+    assert max(took) < 0.95, "what a call has left of the second it may wait"
+    assert [row.seq for row in await index.after("w", 0, 100)] == list(range(3, 24))
+    await search.close()
     await index.close()
