@@ -26,15 +26,17 @@ _REQUIRED: Final = {
 }
 """Server settings and the values under which a commit means what it says."""
 
+_GUARDS: Final = ("kubewitness_guard", "kubewitness_row")
+"""Triggers of a table of records."""
+_LEFT: Final = "removed"
+"""The table of what a retention removed. Nothing but its own rows says that a gap was agreed on."""
 _ACCEPT: Final = " (if that is meant: `kubewitness db accept-server`)"
 
 
 class Guarded(NamedTuple):
-    """A table of records, as the catalogue has it."""
+    """A table of records, or of what left, as the catalogue has it."""
 
     name: str
-    persistence: str
-    """`p` is permanent; `u` is emptied after a crash."""
     owner: str
     guards: tuple[str, ...]
     """Its triggers against changes that fire ALWAYS, by name."""
@@ -61,6 +63,9 @@ class Facts(NamedTuple):
     owner_may: tuple[str, ...]
     """The same of the owner."""
     tables: tuple[Guarded, ...]
+    unlogged: tuple[str, ...]
+    """Tables of ours, of any kind, that a crash empties: without its postings a record is there and
+    is not found, without its revocation a credential counts again."""
 
 
 async def look(connection: Any) -> Facts:  # noqa: ANN401  # asyncpg is untyped
@@ -75,6 +80,7 @@ async def look(connection: Any) -> Facts:  # noqa: ANN401  # asyncpg is untyped
     )
     owner = await connection.fetchval(_ATTRIBUTES, str(Role.OWNER))
     tables = await connection.fetch(_TABLES)
+    unlogged = await connection.fetch(_UNLOGGED)
     version, recovering, identifier, timeline, login, login_may = server
     return Facts(
         version,
@@ -87,9 +93,9 @@ async def look(connection: Any) -> Facts:  # noqa: ANN401  # asyncpg is untyped
         tuple(login_may),
         ("missing",) if owner is None else tuple(owner),
         tuple(
-            Guarded(name, persistence, of, tuple(guards), tuple(rights))
-            for name, persistence, of, guards, rights in tables
+            Guarded(name, of, tuple(guards), tuple(rights)) for name, of, guards, rights in tables
         ),
+        tuple(name for (name,) in unlogged),
     )
 
 
@@ -142,14 +148,14 @@ def _of_accounts(facts: Facts) -> Iterator[str]:
 
 
 def _of_tables(facts: Facts) -> Iterator[str]:
-    if not facts.tables:
+    if all(table.name == _LEFT for table in facts.tables):
         yield "there is no table of records"
+    for name in facts.unlogged:
+        yield f"{name} is emptied by a crash (UNLOGGED)"
     for table in facts.tables:
-        if table.persistence != "p":
-            yield f"{table.name} is emptied by a crash (UNLOGGED)"
         if table.owner != Role.OWNER:
             yield f"{table.name} belongs to {table.owner}"
-        for guard in ("kubewitness_guard", "kubewitness_row"):
+        for guard in _GUARDS[:1] if table.name == _LEFT else _GUARDS:
             if guard not in table.guards:
                 yield f"{table.name} is not guarded ({guard} does not fire always)"
         for right in table.rights:
@@ -176,14 +182,19 @@ SELECT array_remove(ARRAY[CASE WHEN rolcanlogin THEN 'LOGIN' END,
 FROM pg_roles WHERE rolname = $1
 """
 _TABLES: Final = f"""
-SELECT c.relname::text, c.relpersistence::text, c.relowner::regrole::text,
+SELECT c.relname::text, c.relowner::regrole::text,
   ARRAY(SELECT t.tgname::text FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgenabled = 'A'),
   ARRAY(SELECT r.name || ': ' || p.name
         FROM unnest(ARRAY['{Role.WRITER}', '{Role.READER}', '{Role.STATE}', 'public']) AS r (name),
              unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER', 'REFERENCES']) AS p (name)
         WHERE has_table_privilege(r.name, c.oid, p.name))
 FROM pg_class c
-WHERE c.oid = to_regclass('{SCHEMA}.events')
+WHERE c.oid IN (to_regclass('{SCHEMA}.events'), to_regclass('{SCHEMA}.{_LEFT}'))
    OR c.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = to_regclass('{SCHEMA}.events'))
 ORDER BY c.relname
+"""
+_UNLOGGED: Final = f"""
+SELECT relname::text FROM pg_class
+WHERE relnamespace = to_regnamespace('{SCHEMA}') AND relkind IN ('r', 'S') AND relpersistence <> 'p'
+ORDER BY relname
 """

@@ -14,7 +14,8 @@ from proxy.errors import SettingsError, UnavailableError
 from tests.postgres import Database, Postgres
 
 GUARDS = ("kubewitness_guard", "kubewitness_row")
-DAY = Guarded("events_d20270115", "p", "kubewitness_owner", GUARDS, ())
+DAY = Guarded("events_d20270115", "kubewitness_owner", GUARDS, ())
+LEFT = Guarded("removed", "kubewitness_owner", GUARDS[:1], ())
 GOOD = Facts(
     version=16,
     recovering=False,
@@ -33,7 +34,8 @@ GOOD = Facts(
     login="app",
     login_may=(),
     owner_may=(),
-    tables=(Guarded("events", "p", "kubewitness_owner", GUARDS, ()), DAY),
+    tables=(Guarded("events", "kubewitness_owner", GUARDS, ()), DAY, LEFT),
+    unlogged=(),
 )
 BEFORE = Identity(7, 3)
 
@@ -44,7 +46,7 @@ def setting(name: str, value: str | None) -> Facts:
 
 
 def day(**given: Any) -> Facts:
-    return GOOD._replace(tables=(GOOD.tables[0], DAY._replace(**given)))
+    return GOOD._replace(tables=(GOOD.tables[0], DAY._replace(**given), LEFT))
 
 
 def bad() -> Iterator[tuple[str, Facts, str]]:
@@ -62,8 +64,10 @@ def bad() -> Iterator[tuple[str, Facts, str]]:
     for may in ("LOGIN", "SUPERUSER", "missing"):
         yield f"owner {may}", GOOD._replace(owner_may=(may,)), "kubewitness_owner"
     yield "no tables", GOOD._replace(tables=()), "no table of records"
-    yield "unlogged", day(persistence="u"), "UNLOGGED"
-    yield "temporary", day(persistence="t"), "events_d20270115"
+    yield "only what left", GOOD._replace(tables=(LEFT,)), "no table of records"
+    yield "unlogged", GOOD._replace(unlogged=("postings",)), "postings is emptied by a crash"
+    left = LEFT._replace(guards=())
+    yield "what left unguarded", GOOD._replace(tables=(DAY, left)), "removed is not guarded"
     yield "foreign owner", day(owner="app"), "belongs to app"
     yield "no guard", day(guards=("kubewitness_row",)), "kubewitness_guard does not fire"
     yield "no row guard", day(guards=("kubewitness_guard",)), "kubewitness_row does not fire"
@@ -120,6 +124,12 @@ async def refusal(url: str) -> str:
     [
         ("SELECT 1", ""),
         ("ALTER TABLE kubewitness.events_past SET UNLOGGED", "UNLOGGED"),
+        ("ALTER TABLE kubewitness.postings SET UNLOGGED", "postings is emptied by a crash"),
+        ("ALTER TABLE kubewitness.blocks SET UNLOGGED", "blocks is emptied by a crash"),
+        ("ALTER TABLE kubewitness.open_calls SET UNLOGGED", "open_calls is emptied by a crash"),
+        ("ALTER TABLE kubewitness.removed SET UNLOGGED", "removed is emptied by a crash"),
+        ("DROP TRIGGER kubewitness_guard ON kubewitness.removed", "removed is not guarded"),
+        ("GRANT DELETE ON kubewitness.removed TO kubewitness_writer", "writer: DELETE"),
         ("ALTER TABLE kubewitness.events_past DISABLE TRIGGER kubewitness_guard", "not guarded"),
         ("ALTER TABLE kubewitness.events_past ENABLE TRIGGER kubewitness_guard", "not guarded"),
         ("DROP TRIGGER kubewitness_guard ON kubewitness.events_future", "not guarded"),
