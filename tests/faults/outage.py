@@ -58,7 +58,7 @@ class Size:
     """Whether rate and drain must reach their figures."""
 
 
-CI = Size(seconds=8, rate=200, beside=5)
+CI = Size(seconds=5, rate=200, beside=5)
 RELEASE = Size(seconds=3600, rate=1_000, beside=30, fast=True)
 
 

@@ -36,9 +36,9 @@ FAULTS = {
     "delay": "delay_enter=500000",
 }
 SHORT = "short write"
-CI = 60
+CI = 52
 """Cases; the choice is a seeded sample in which every kind of system call and fault occurs."""
-CI_EMBEDDED = 40
+CI_EMBEDDED = 32
 """The same of SQLite's files."""
 RELEASE = 10**6
 """All of them."""
