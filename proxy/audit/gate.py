@@ -31,7 +31,7 @@ BURST: Final = 6
 REFILL: Final = 10.0
 """Seconds after which one more change may be recorded by itself."""
 JOURNAL: Final = "journal"
-"""The source that is this process's journal; the others are `space` and `database`."""
+"""The source that is this process's journal; the others are `space`, `database` and `carried`."""
 _RETRY: Final = 0.25
 """Seconds between attempts to hand the journal an event that it had no room for."""
 _MOST_KEPT: Final = 256

@@ -25,6 +25,11 @@ from proxy.settings import Settings, split_address
 
 _LEAST_FREE: Final = 1 << 30
 """Bytes; below a GiB the record may fill the disk within hours."""
+_FOREIGN: Final = (
+    "Find out how they came there: an older copy of the volume, a directory that is used twice, or"
+    " somebody with the login of serve, whose password is then to be changed first."
+)
+"""What to do about records that a journal does not have; this does not heal by itself."""
 _ADVICE: Final = (
     (
         ("no space", "disk is full", "quota", "fills its disk", "no room"),
@@ -233,6 +238,8 @@ def audit_state(page: str) -> Finding:
 
 def _advice(cause: str) -> str:
     """What to do about the cause of an audit state."""
+    if "other records of writer" in cause:
+        return _FOREIGN
     for words, advice in _ADVICE:
         if any(word in cause for word in words):
             return f"{advice} It heals by itself, without a restart."

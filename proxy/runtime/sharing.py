@@ -1,7 +1,8 @@
 """A process's side of a database that replicas share: ship its journal there, and wait when told to.
 
 `audit.ack: local` goes on without the database, degraded and behind; `replicated` refuses calls
-while it is away.
+while it is away, or takes nothing of the journal that they are recorded in. A journal that is only
+carried, and that the database contradicts, closes nothing: the state is degraded.
 """
 
 import asyncio
@@ -33,6 +34,8 @@ from proxy.settings import Settings
 
 _log = structlog.get_logger(__name__)
 
+CARRIED: Final = "carried"
+"""Under which journals that this process only carries report to the gate."""
 _LAST_PASS: Final = 3.0
 """Seconds that the last records get to arrive when the process stops."""
 _LOOK: Final = 0.03
@@ -78,6 +81,7 @@ class Sharing:
             self.shipper.gather = 0.0  # somebody waits for each of them
         self.recorder: Journal = self._replicated or journal
         self.shipper.on_change(self._changed)
+        self.shipper.on_aside(self._aside)
         journal.on_durable(self.shipper.wake)
 
     def _changed(self, trouble: str) -> None:
@@ -86,6 +90,10 @@ class Sharing:
             self._replicated.database(trouble)
         else:
             self._gate.report(SOURCE, Level.DEGRADED if trouble else Level.OK, trouble)
+
+    def _aside(self, why: str) -> None:
+        # No call is recorded in those: even with `replicated` none has less of a record for it.
+        self._gate.report(CARRIED, Level.DEGRADED if why else Level.OK, why)
 
     async def require(self) -> None:
         """Raise SettingsError when the database has no index of ours, or an older one.

@@ -119,6 +119,12 @@ def test_a_missing_certificate_is_a_finding_and_not_the_end(settings: Settings) 
             "See that PostgreSQL runs",
         ),
         (
+            "[~]audit degraded: the index holds other records of writer 1f-cli at sequence 9",
+            Status.WARNING,
+            "degraded, calls go on: the index holds other records of writer 1f-cli at sequence 9",
+            "Find out how they came there",
+        ),
+        (
             "[-]audit failed: no answer within 2 s",
             Status.FAILED,
             "failed, calls are refused: no answer within 2 s",

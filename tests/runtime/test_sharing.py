@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 
 from proxy.audit.gate import Gate, Level
+from proxy.audit.index import shipping
+from proxy.audit.index.postgres import PostgresIndex
 from proxy.audit.index.query import Filter
-from proxy.audit.index.store import Position
+from proxy.audit.index.rows import row
+from proxy.audit.index.store import ForeignRecordsError, Position
+from proxy.audit.journal.instance import writer_id
 from proxy.audit.journal.writer import JournalWriter
 from proxy.audit.port import JournalUnavailableError
 from proxy.clock import SystemClock
@@ -17,14 +21,19 @@ from proxy.errors import SettingsError
 from proxy.metrics import Metrics
 from proxy.runtime.core import MAIN_SLOT, Core, open_core
 from proxy.runtime.database import status
+from proxy.runtime.local_acts import SLOT
+from proxy.runtime.monitoring import audit_trouble
+from proxy.runtime.rebuild import fill_and_compare
 from proxy.runtime.sharing import SharedLooks, Sharing
 from proxy.settings import Settings
 from proxy.tasks import cancel, spawn
 from tests.audit.index.postgresql.databases import Ready, ready_database
 from tests.audit.journals import a_call, intent, outcome
+from tests.audit.reading import records
 from tests.postgres import Postgres
 from tests.runtime.processes import initialised
 
+STATE = "audit.state"
 ALL = Filter(include_noise=True)
 
 
@@ -135,6 +144,130 @@ async def test_a_start_requires_a_schema_and_no_more(
         ready.database.exec("DROP SCHEMA kubewitness CASCADE")
         with pytest.raises(SettingsError, match="no schema of ours"):
             await sharing.require()
+
+
+@pytest.fixture
+def site(postgres: Postgres) -> Iterator[Ready]:
+    """A database on the server that tests share: nothing happens to that one."""
+    with ready_database(postgres) as made:
+        yield made
+
+
+async def falsify(site: Ready, writer: str) -> None:
+    """What whoever has the login of `serve` can do: add a record behind those of `writer`."""
+    thief = await PostgresIndex.open(site.url)
+    try:
+        line = b'{"seq":9000,"salt":"00",%b}' % intent(a_call())
+        await thief.insert([row(writer, 9_000, line)], writer, Position("", 0, 9_000))
+    finally:
+        await thief.close()
+
+
+@pytest.mark.parametrize("ack", ["local", "replicated"])
+@pytest.mark.parametrize("slot", [SLOT, "worker-9"])
+async def test_a_false_record_behind_a_slot_of_nobodys_calls_closes_nothing(
+    own_environment: None, site: Ready, tmp_path: Path, ack: str, slot: str
+) -> None:
+    settings = on(site, tmp_path, ack)
+    metrics = Metrics()
+    writer = writer_id(settings.data_dir, slot)
+    async with open_core(settings, SystemClock(), metrics, slot=MAIN_SLOT, main=True) as core:
+        assert core.sharing is not None
+        running = spawn(core.sharing.shipper.run(), name="shipper")
+        await core.recorder.append(intent(a_call()))
+        await falsify(site, writer)
+        other = await JournalWriter.open(
+            settings.data_dir, slot, settings.journal, clock=SystemClock()
+        )
+        await other.close()
+        await level(core, Level.DEGRADED)
+        said = f"the index holds other records of writer {writer} at sequence 9000"
+        assert core.gate.cause.startswith(said)
+        assert core.gate.cause.endswith(shipping.WAY_OUT)
+        assert core.sharing.shipper.failure().startswith(said)
+        trouble = audit_trouble([(core.gate.level, core.gate.cause)])
+        assert (trouble.vital, trouble.state) == (False, "degraded")
+        assert metrics.registry.get_sample_value("kubewitness_database_up") == 1
+        # Calls go on, as fast as before, and the database has them.
+        async with asyncio.timeout(4):
+            calls = [a_call() for _ in range(20)]
+            for call in calls:
+                await core.recorder.append(intent(call))
+        assert core.recorder.failure == core.trouble() == ""
+        with pytest.raises(ForeignRecordsError):
+            await core.sharing.shipper.catch_up()
+        assert len(await core.sharing.index.get(calls[-1].audit_id)) == 1
+        with pytest.raises(ForeignRecordsError):
+            await SharedLooks(core.sharing, core.data.journal).catch_up()
+        # Moved away: all is well again, and both changes are on record.
+        (core.data.journal / slot).rename(tmp_path / "aside")
+        await level(core, Level.OK)
+        await cancel(running)
+    events = [it for it in records(settings.data_dir, MAIN_SLOT) if it.get("action") == STATE]
+    assert [(event["detail"]["to"], event["detail"]["source"]) for event in events] == [
+        ("degraded", "carried"),
+        ("ok", "carried"),
+    ]
+    assert all(event["detail"]["cause"].startswith(said) for event in events)
+    assert float(events[1]["detail"]["seconds"]) > 0
+
+
+@pytest.mark.parametrize(("ack", "away"), [("local", Level.DEGRADED), ("replicated", Level.CLOSED)])
+@pytest.mark.parametrize("slot", [MAIN_SLOT, "worker-1"])
+async def test_a_false_record_behind_the_slot_of_our_calls_leaves_replicated_no_way(
+    own_environment: None, site: Ready, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    slot: str, ack: str, away: Level,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(shipping, "ATTEST", 0.2)  # for a minute
+    settings = on(site, tmp_path, ack)
+    writer = writer_id(settings.data_dir, slot)
+    async with shared(settings, slot, Metrics()) as (sharing, _, gate):
+        running = spawn(sharing.shipper.run(), name="shipper")
+        await sharing.recorder.append(intent(a_call()))
+        await falsify(site, writer)
+        async with asyncio.timeout(8):
+            while gate.level is not away:
+                await asyncio.sleep(0.01)
+        said = f"the index holds other records of writer {writer} at sequence 9000"
+        assert gate.cause.startswith(said)
+        assert gate.cause.endswith(shipping.WAY_OUT)
+        if ack == "replicated":
+            with pytest.raises(JournalUnavailableError, match=said):
+                _ = sharing.recorder.append(intent(a_call()))
+        else:
+            await sharing.recorder.append(intent(a_call()))
+        await cancel(running)
+
+
+async def test_a_new_writer_is_the_way_out_and_a_rebuild_adds_the_rest(
+    own_environment: None, site: Ready, tmp_path: Path
+) -> None:
+    """As `docs/day-two.md` says."""
+    settings = on(site, tmp_path, "replicated")
+    data, former = settings.data_dir, writer_id(settings.data_dir, MAIN_SLOT)
+    await falsify(site, former)
+    async with shared(settings, MAIN_SLOT, Metrics()) as (sharing, journal, gate):
+        running = spawn(sharing.shipper.run(), name="shipper")
+        async with asyncio.timeout(8):
+            while gate.level is not Level.CLOSED:
+                await asyncio.sleep(0.01)
+        await journal.append(intent(a_call()))
+        await cancel(running)
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    (data / "journal").rename(aside / "journal")
+    (data / "instance").rename(aside / "instance")
+    async with shared(settings, MAIN_SLOT, Metrics()) as (sharing, _, gate):
+        running = spawn(sharing.shipper.run(), name="shipper")
+        await sharing.recorder.append(intent(a_call()))
+        assert gate.level is Level.OK
+        await cancel(running)
+        await sharing.shipper.catch_up()
+        places = [data / "journal", aside / "journal"]
+        found = await fill_and_compare(sharing.index, places, lambda *_: None)
+    assert (found.missing, found.different) == ([], [])
+    assert found.unknown == [(former, 9_000)]
+    assert found.records >= 4
 
 
 async def test_a_look_waits_for_the_workers_and_asks_seldom(

@@ -65,6 +65,8 @@ class Indexer:
         self._one_pass = asyncio.Lock()
         self._ended_at = clock.monotonic()
         self._trouble = ""
+        self.aside = ""
+        """Why some journals are left out of passes that end well; empty while none is."""
         self.lag = Lag(self._journals, clock=clock, metrics=metrics or Metrics())
 
     def wake(self) -> None:
@@ -82,9 +84,12 @@ class Indexer:
     def failure(self) -> str:
         """Why the index is not kept level; empty while it is."""
         silent = self._clock.monotonic() - self._ended_at
-        if not self._trouble and silent <= SILENCE:
+        cause = self._trouble
+        if not cause and silent > SILENCE:
+            cause = f"no pass has ended for {silent:.0f} s"
+        cause = cause or self.aside
+        if not cause:
             return ""
-        cause = self._trouble or f"no pass has ended for {silent:.0f} s"
         return f"{cause}; {self.lag.records} records are not in the index yet"
 
     async def run(self) -> None:
@@ -99,7 +104,7 @@ class Indexer:
     async def _once(self) -> None:
         self._wake.clear()  # before we look: who wakes us meanwhile has more
         try:
-            added = await self.catch_up()
+            added = await self._pass_alone()
         except (KubewitnessError, OSError) as error:
             # Without the hint: what it means for calls depends on who asks.
             self.fares(error.message if isinstance(error, KubewitnessError) else str(error))
@@ -136,11 +141,15 @@ class Indexer:
         UnavailableError, CorruptJournalError and OSError; then no position has moved without its
         rows.
         """
+        return await self._pass_alone()
+
+    async def _pass_alone(self) -> int:
         # Two passes at a time would read the same step and tell listeners twice.
         async with self._one_pass:
             added = await self._pass()
             self._ended_at = self._clock.monotonic()
-            self.lag.level()
+            if not self.aside:
+                self.lag.level()
             return added
 
     async def _pass(self) -> int:
@@ -188,13 +197,17 @@ class Indexer:
 
     async def _find_journals(self) -> None:
         found = await asyncio.to_thread(self._journals)
-        new = [directory for directory in found if directory not in self._tails]
+        new = self._new(found)
         if not new:
             return
         positions = await self._positions()
         for directory in new:
             if writer := await asyncio.to_thread(writer_of, directory):
                 await self._begin(directory, writer, positions.get(writer, START))
+
+    def _new(self, found: list[Path]) -> list[Path]:
+        """Those of the journals that are there that we do not follow yet."""
+        return [directory for directory in found if directory not in self._tails]
 
     async def _positions(self) -> dict[str, Position]:
         return await self._index.positions()

@@ -18,8 +18,8 @@ from proxy.errors import UnavailableError
 class ForeignRecordsError(UnavailableError):
     """The index holds another line under a writer's sequence than the writer's journal does.
 
-    The journal was restored from an older copy, or two directories share an identity. Nothing of
-    that writer is added any more until a person has looked.
+    The journal was restored from an older copy, two directories share an identity, or somebody
+    added records with the login of `serve`. Nothing of that writer is added any more until a person has looked.
     """
 
 

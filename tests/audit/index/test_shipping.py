@@ -18,7 +18,7 @@ from proxy.clock import ManualClock
 from proxy.errors import UnavailableError
 from proxy.metrics import Metrics
 from proxy.tasks import cancel, spawn
-from tests.audit.journals import FaultyStorage, a_call, intent, settings, writing
+from tests.audit.journals import FaultyStorage, a_call, intent, settings, until, writing
 from tests.audit.reading import records
 from tests.audit.shared_index import MemoryIndex
 
@@ -219,6 +219,151 @@ def copies(tmp_path: Path, clock: ManualClock) -> Copies:
     path = tmp_path / "data"
     path.mkdir()
     return Copies(path, clock)
+
+
+class Told:
+    """What a shipper says of itself: of the database, and of the journals that it only carries."""
+
+    def __init__(self, work: Shipper) -> None:
+        self.trouble: list[str] = []
+        self.aside: list[str] = []
+        work.on_change(self.trouble.append)
+        work.on_aside(self.aside.append)
+
+    @property
+    def last(self) -> tuple[str, str]:
+        return self.trouble[-1], self.aside[-1]
+
+
+def carrier(copies: Copies, index: MemoryIndex, clock: ManualClock) -> Shipper:
+    """Of a process that writes to slot 0, and carries all others."""
+    return Shipper(
+        copies.path / "journal",
+        index,
+        clock=clock,
+        metrics=Metrics(),
+        durable={"0": lambda: 1_000},
+    )
+
+
+def falsify(index: MemoryIndex, slot: str) -> str:
+    """Add a record behind those of the writer in `slot`, whom it returns."""
+    ((writer, rows),) = [item for item in index.rows.items() if item[0].endswith(f"-{slot}")]
+    rows[9_000] = row(writer, 9_000, rows[2].line)
+    return writer
+
+
+def other_records(writer: str) -> str:
+    said = f"the index holds other records of writer {writer} at sequence 9000 than its journal"
+    return f"{said}; {shipping.WAY_OUT}"
+
+
+async def test_a_false_record_behind_a_journal_that_we_only_carry_is_no_trouble_of_ours(
+    copies: Copies, clock: ManualClock, index: MemoryIndex
+) -> None:
+    await copies.grow(20, "cli")
+    await copies.grow(20)
+    work = carrier(copies, index, clock)
+    told = Told(work)
+    await work.catch_up()
+    writer = falsify(index, "cli")
+    clock.advance(shipping.ATTEST)
+    running = spawn(work.run(), name="shipper")
+    await until(lambda: told.aside[-1])
+    await copies.grow(20)
+    await copies.grow(20, "cli")
+    work.wake()
+    await until(lambda: max(index.rows[f"{writer[:8]}-0"]) == 44)
+    assert told.last == ("", other_records(writer))
+    assert set(told.trouble) == {""}
+    assert len(index.rows[writer]) == 23, "nothing more of it is shipped"
+    # The index is not level all the same, and whoever looks is told so.
+    assert work.failure().startswith("the index holds other records of writer")
+    await work.lag.measure()
+    with pytest.raises(ForeignRecordsError, match="-cli at sequence 9000"):
+        await work.catch_up()
+    assert work.lag.records == 22
+    # It is gone from there: that is noticed with the next attestation.
+    del index.rows[writer][9_000]
+    clock.advance(shipping.ATTEST)
+    work.wake()
+    await until(lambda: len(index.rows[writer]) == 44)
+    await until(lambda: not told.aside[-1])
+    assert work.failure() == ""
+    await cancel(running)
+
+
+async def test_a_journal_that_was_set_aside_is_not_read_each_second(
+    copies: Copies, clock: ManualClock, index: MemoryIndex
+) -> None:
+    await copies.grow(20, "cli")
+    await copies.grow(20)
+    work = carrier(copies, index, clock)
+    told = Told(work)
+    await work.catch_up()
+    falsify(index, "cli")
+    for _ in range(2):  # found by looking at its end, and by beginning anew
+        clock.advance(shipping.ATTEST)
+        with pytest.raises(ForeignRecordsError):
+            await work.catch_up()
+    index.asked.clear()
+    for _ in range(5):
+        clock.advance(shipping.PROBE)
+        with pytest.raises(ForeignRecordsError):
+            await work.catch_up()
+    assert set(index.asked) == {"after"}
+    assert told.aside[-1]
+    # A person moved it away: that shows within a second.
+    (copies.path / "journal" / "cli").rename(copies.path / "aside")
+    clock.advance(shipping.PROBE)
+    await work.catch_up()
+    assert told.aside[-1] == ""
+
+
+async def test_a_false_record_behind_our_own_journal_is_trouble(
+    copies: Copies, clock: ManualClock, index: MemoryIndex
+) -> None:
+    await copies.grow(20, "cli")
+    await copies.grow(20)
+    work = carrier(copies, index, clock)
+    told = Told(work)
+    await work.catch_up()
+    writer = falsify(index, "0")
+    clock.advance(shipping.ATTEST)
+    running = spawn(work.run(), name="shipper")
+    await until(lambda: told.trouble and told.trouble[-1])
+    assert told.last == (other_records(writer), "")
+    assert work.failure().startswith(f"the index holds other records of writer {writer} at")
+    # Both at once: each is told as what it is.
+    falsify(index, "cli")
+    clock.advance(shipping.ATTEST)
+    await until(lambda: told.aside[-1])
+    assert ("-0 at" in told.trouble[-1], "-cli at" in told.trouble[-1]) == (True, False)
+    await cancel(running)
+
+
+async def test_what_is_set_aside_stays_so_while_the_database_is_away(
+    copies: Copies, clock: ManualClock, index: MemoryIndex
+) -> None:
+    await copies.grow(20, "cli")
+    await copies.grow(20)
+    work = carrier(copies, index, clock)
+    told = Told(work)
+    await work.catch_up()
+    falsify(index, "cli")
+    clock.advance(shipping.ATTEST)
+    running = spawn(work.run(), name="shipper")
+    await until(lambda: told.aside[-1])
+    began = len(told.aside)
+    index.down = "the database is gone"
+    clock.advance(shipping.ATTEST)
+    work.wake()
+    await until(lambda: told.trouble[-1])
+    assert told.trouble[-1] == "the database is gone"
+    index.down = ""
+    await until(lambda: not told.trouble[-1])
+    assert all(told.aside[began:]), "nobody knew better meanwhile"
+    await cancel(running)
 
 
 @pytest.mark.parametrize("later", [0, 3, 30, 300])
