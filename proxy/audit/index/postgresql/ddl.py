@@ -35,12 +35,16 @@ def tables() -> Iterator[str]:
         f"CREATE TABLE IF NOT EXISTS {SCHEMA}.events ({columns},"
         " recorded_at timestamptz NOT NULL DEFAULT now()) PARTITION BY RANGE (at)"
     )
-    # Of schema 2, without rewriting a record: the default is the answer for what is there.
-    yield (
-        f"ALTER TABLE {SCHEMA}.events ADD COLUMN IF NOT EXISTS"
-        f" {_column(events.c.suspicious)} DEFAULT ''"
-    )
-    yield f"ALTER TABLE {SCHEMA}.events ALTER COLUMN suspicious SET DEFAULT ''"
+    # Of schema 2, without rewriting a record: the default is the answer for what is there. Only
+    # where it is missing: even a statement that finds it there would wait for each search.
+    yield f"""
+DO $body$ BEGIN
+  IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = '{SCHEMA}.events'::regclass
+                 AND attname = 'suspicious' AND atthasdef) THEN
+    ALTER TABLE {SCHEMA}.events ADD COLUMN IF NOT EXISTS {_column(events.c.suspicious)} DEFAULT '';
+    ALTER TABLE {SCHEMA}.events ALTER COLUMN suspicious SET DEFAULT '';
+  END IF;
+END $body$"""
     columns = ", ".join(_column(column) for column in open_calls.columns)
     yield f"CREATE TABLE IF NOT EXISTS {SCHEMA}.open_calls ({columns}, PRIMARY KEY (audit_id))"
     for table, key in (

@@ -1,8 +1,10 @@
 """`db upgrade`, on every version of PostgreSQL there is here, by superusers and by others."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 
+import asyncpg
 import pytest
 
 from proxy.audit.index.postgres import PostgresIndex
@@ -245,3 +247,26 @@ async def test_no_server_is_said_without_a_password() -> None:
     with pytest.raises(UnavailableError) as refused:
         await upgraded("postgresql://admin:hidden@127.0.0.1:1/x")
     assert "hidden" not in str(refused.value)
+
+
+async def test_again_it_waits_for_no_search_and_holds_up_no_record(bare: Database) -> None:
+    await upgraded(bare.url)
+    bare.exec("CREATE ROLE app LOGIN PASSWORD 'b'")
+    await upgraded(bare.url, "app")
+    index = await PostgresIndex.open(bare.login("app", "b"))
+    rows = some_rows(calls=200)
+    await fill(index, rows[:10])
+    search = await asyncpg.connect(bare.url)
+    async with search.transaction():
+        await search.fetchval("SELECT count(*) FROM kubewitness.events")
+        again = asyncio.ensure_future(upgraded(bare.url, "app"))
+        took = []
+        for number in range(10, len(rows)):
+            began = time.monotonic()
+            await fill(index, rows[number : number + 1])
+            took.append(time.monotonic() - began)
+            await asyncio.sleep(0.01)
+        await asyncio.wait_for(again, 20)
+    assert max(took) < 0.95, "what a call has left of the second it may wait"
+    await search.close()
+    await index.close()
