@@ -55,6 +55,20 @@ def test_every_command_it_shows_exists(line: str, capsys: pytest.CaptureFixture[
         assert flag in said, f"{flag} of: {line}"
 
 
+@pytest.mark.parametrize("page", ["RESULTS.md", "DATABASE.md"])
+def test_the_speed_is_what_was_measured_last(page: str) -> None:
+    measured = (ROOT / "tests" / "bench" / page).read_text()
+    found = re.findall(
+        r"^\| .+ \| ([\d.,]+).* \| (holds|\*\*missed\*\*) \|$", measured, re.MULTILINE
+    )
+    assert len(found) >= 4
+    speed = README.read_text().partition("\n## Speed\n")[2].partition("\n## ")[0]
+    said = re.findall(r"[\d.,]*\d", speed)
+    assert [figure for figure, _ in found if figure not in said] == []
+    if page == "RESULTS.md":
+        assert ("**missed**" in speed) == any(judged != "holds" for _, judged in found)
+
+
 def test_every_make_target_it_shows_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"`?make ([a-z0-9]+)", README.read_text()))
