@@ -1,6 +1,10 @@
 """What a rig found: the same for all of them, so that one runner can print and keep it."""
 
 from dataclasses import dataclass, field
+from typing import Final
+
+NOT_EXERCISED: Final = "rig not exercised for want of root"
+"""Property of a test that passed without its rig: an ordinary user may not do what it does."""
 
 
 @dataclass

@@ -1,9 +1,11 @@
 """A disk that hangs: nobody waits past the deadline, the loop runs on, memory stays, it heals."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.faults import hung
-from tests.faults.report import Report
+from tests.faults.report import NOT_EXERCISED, Report
 from tests.faults.volumes import is_root
 
 
@@ -19,9 +21,10 @@ def test_syncs_that_do_not_return() -> None:
 
 
 @pytest.mark.timeout(60)
-def test_a_frozen_file_system() -> None:
+def test_a_frozen_file_system(record_property: Callable[[str, object], None]) -> None:
     report = hung.run_frozen()
     if is_root():
         check(report)
     else:
         assert report.violations == [hung.NEEDS_ROOT]
+        record_property(NOT_EXERCISED, report.name)

@@ -1,9 +1,11 @@
 """Whoever takes the journal's file away is noticed with the next batch, and it is on record."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.faults import tampering
-from tests.faults.report import Report
+from tests.faults.report import NOT_EXERCISED, Report
 from tests.faults.volumes import is_root
 
 
@@ -27,9 +29,10 @@ def test_a_file_that_is_cut() -> None:
 
 
 @pytest.mark.timeout(60)
-def test_a_disk_that_becomes_read_only() -> None:
+def test_a_disk_that_becomes_read_only(record_property: Callable[[str, object], None]) -> None:
     report = tampering.run_read_only(times=1)
     if is_root():
         check(report)
     else:
         assert report.violations == [tampering.NEEDS_ROOT]
+        record_property(NOT_EXERCISED, report.name)
