@@ -1,26 +1,27 @@
 """`kubewitness db rebuild`: the index made anew from the journals, and compared with them."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from proxy.cli.output import say, write
+from proxy.cli.context import FormOption
+from proxy.cli.db_compared import Report
+from proxy.cli.output import Format
 from proxy.cli.progress import bars
 from proxy.data_dir import DataDir
-from proxy.errors import ConflictError, InvalidInputError
+from proxy.errors import InvalidInputError
 from proxy.settings import Settings, database_place, load
-
-if TYPE_CHECKING:
-    from proxy.runtime.rebuild import Compared
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to `kubewitness db`."""
     app.command(
         epilog="Examples:\n\n  kubewitness db rebuild --data-dir D\n\n"
-        "  kubewitness db rebuild --data-dir D --journals /volumes/replica-2/journal\n\n"
+        "  kubewitness db rebuild --data-dir D --journals /volumes/replica-2/journal --all-journals -o json\n\n"
         "  KUBEWITNESS_ADMIN_DATABASE=postgresql://postgres@db/audit kubewitness db rebuild --data-dir D"
     )(rebuild)
 
@@ -30,6 +31,13 @@ def rebuild(
         list[Path] | None,
         typer.Option(help="More directories with journals, as of other replicas; repeat it."),
     ] = None,
+    all_journals: Annotated[
+        bool,
+        typer.Option(
+            "--all-journals",
+            help="These are the journals of all who ever wrote: what none of them tells of is false.",
+        ),
+    ] = False,
     admin_database: Annotated[
         str,
         typer.Option(
@@ -38,6 +46,7 @@ def rebuild(
             show_default=False,
         ),
     ] = "",
+    form: FormOption = Format.TABLE,
     data_dir: Annotated[
         Path | None,
         typer.Option(
@@ -53,6 +62,11 @@ def rebuild(
     An embedded index is replaced, so `serve` must not run. In PostgreSQL what is missing is added
     and no record is taken away, while `serve` runs; what leads searches to the records is made
     again and compared, too.
+
+    Every record that is not what its journal says is named: the first 20, with `-o json` up to
+    100,000, and how many more there are. Records whose journal is not given (another replica has
+    it, or an archive) are counted by writer, and are no difference without `--all-journals`. The
+    command fails when there is a difference, or a block that hides records is left.
     """
     from proxy import logs
 
@@ -65,15 +79,27 @@ def rebuild(
     if missing:
         raise InvalidInputError(f"There is no directory {missing[0]}.")
     if settings.database:
-        asyncio.run(_recorded(settings, data, journals or [], admin_database))
+        more = journals or []
+        work = partial(
+            _in_postgresql, settings.database, data, more, admin_database, all_journals=all_journals
+        )
+        asyncio.run(_recorded(settings, data, more, work, form))
         return
-    if journals:
-        raise InvalidInputError("--journals is for replicas that share a database.")
+    if journals or all_journals:
+        raise InvalidInputError(
+            "--journals and --all-journals are for replicas that share a database."
+        )
     with data.exclusively():
-        asyncio.run(_recorded(settings, data, [], ""))
+        asyncio.run(_recorded(settings, data, [], partial(_embedded, data), form))
 
 
-async def _recorded(settings: Settings, data: DataDir, more: list[Path], admin: str) -> None:
+async def _recorded(
+    settings: Settings,
+    data: DataDir,
+    more: list[Path],
+    work: Callable[[], Awaitable[Report]],
+    form: Format,
+) -> None:
     """Rebuild it as an act on record, which fails unless the index holds what the journals do."""
     from proxy.runtime.local_acts import local_acts
     from proxy.runtime.rebuild import ACTION
@@ -81,45 +107,22 @@ async def _recorded(settings: Settings, data: DataDir, more: list[Path], admin: 
     place = database_place(settings.database) if settings.database else data.index_database.name
     detail = {"journals": [str(path) for path in more]} if more else {}
     async with local_acts(data, settings).act(ACTION, place, detail) as told:
-        if settings.database:
-            compared, left = await _in_postgresql(settings.database, data, more, admin)
-        else:
-            compared, left = await _embedded(data), []
-        told.update(records=compared.records, **_differences(compared), hidingBlocks=len(left))
-        _require(compared, left)
+        report = await work()
+        told.update(report.recorded())
+        report.tell(form)
+        report.require()
 
 
-def _differences(compared: "Compared") -> dict[str, int]:
-    return {what: len(getattr(compared, what)) for what in ("missing", "different", "unknown")}
-
-
-def _require(compared: "Compared", left: list[Any]) -> None:
-    """Say how they compare; raise ConflictError unless they are the same."""
-    write(f"{compared.records} records in the index, byte for byte as in the journals.\n")
-    for what, count in _differences(compared).items():
-        if count:
-            writer, seq = getattr(compared, what)[0]
-            say(f"{count} {what}, the first is {seq} of {writer}.")
-    if not compared.equal:
-        raise ConflictError("The index does not hold what the journals do.")
-    if left:
-        raise ConflictError(
-            f"{len(left)} blocks hide records from searches.",
-            hint="With KUBEWITNESS_ADMIN_DATABASE set, this command makes them anew.",
-        )
-
-
-async def _embedded(data: DataDir) -> "Compared":
+async def _embedded(data: DataDir) -> Report:
     from proxy.runtime.rebuild import rebuild_sqlite
 
     with bars() as told:
-        return await rebuild_sqlite(data, told)
+        return Report(await rebuild_sqlite(data, told), [], [])
 
 
 async def _in_postgresql(
-    url: str, data: DataDir, more: list[Path], admin: str
-) -> tuple["Compared", list[Any]]:
-    """What was compared, and the blocks that hide records still."""
+    url: str, data: DataDir, more: list[Path], admin: str, *, all_journals: bool
+) -> Report:
     from proxy.audit.index.postgresql.identity import KnownServer
     from proxy.runtime.database import open_index
     from proxy.runtime.rebuild import fill_and_compare, look_at_blocks
@@ -131,7 +134,4 @@ async def _in_postgresql(
             found, left = await look_at_blocks(url, index, admin, told)
     finally:
         await index.close()
-    for one in found:
-        what = "false" if one in left else "made anew"
-        say(f"Block {one.first} of {one.writer} hid records: {one.why}; {what}.")
-    return compared, left
+    return Report(compared, found, left, all_journals=all_journals)

@@ -1,8 +1,9 @@
 """The index made anew from the journals, and compared with them record by record."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -10,38 +11,16 @@ from typing import Final
 from proxy.audit.index.postgres import PostgresIndex
 from proxy.audit.index.postgresql.verifying import FalseBlock, false_blocks, remake
 from proxy.audit.index.rows import Row
-from proxy.audit.index.rows import row as row_of
 from proxy.audit.index.sqlite import SqliteIndex
-from proxy.audit.index.tailing import JournalTail
+from proxy.audit.index.store import ForeignRecordsError, Position
+from proxy.audit.index.tailing import JournalTail, newest
 from proxy.audit.journal.archive import Archive
 from proxy.data_dir import DataDir
+from proxy.runtime.comparing import Compared, Gone, Progress, What, compare
 
 ACTION: Final = "index.rebuild"
-_PAGE: Final = 2000
-"""Rows that are compared together."""
 
 FillingIndex = PostgresIndex | SqliteIndex
-Progress = Callable[[str, int, int], None]
-"""Told the step, how much of it is done, and of how much (bytes, or records)."""
-
-
-@dataclass
-class Compared:
-    """What the index has beside what the journals hold."""
-
-    records: int = 0
-    """In both, byte for byte."""
-    missing: list[tuple[str, int]] = field(default_factory=list)
-    """(writer, sequence) that only a journal has."""
-    different: list[tuple[str, int]] = field(default_factory=list)
-    """In both, and not the same: the line, or a column beside it."""
-    unknown: list[tuple[str, int]] = field(default_factory=list)
-    """Of a writer whose journals are here, and that no journal has."""
-
-    @property
-    def equal(self) -> bool:
-        """Whether they hold the same."""
-        return not (self.missing or self.different or self.unknown)
 
 
 async def rebuild_sqlite(data: DataDir, progress: Progress) -> Compared:
@@ -68,20 +47,41 @@ async def fill_and_compare(
 ) -> Compared:
     """Add what the journals below `directories` hold and the index lacks, then compare all of it.
 
-    What the index has stays as it is. Raises ForeignRecordsError when it has another record under
-    a sequence that a journal has.
+    What the index has stays as it is, also where a journal has another record.
     """
-    gone = await _removed(index)
+    walk, compared, gone = index.walk(), Compared(), await _removed(index)
+    ends = await asyncio.to_thread(_ends, Archive(directories))
+    tops = {writer: await walk.last(writer) for writer in ends}
     slots = sorted({path.parent for top in directories for path in top.rglob("*.jsonl")})
     total, done = sum(map(_written, slots)), 0
     for slot in slots:
-        await _fill(index, slot, gone, partial(_told, progress, done, total))
+        await _fill(
+            index, slot, _Adding(index, gone, tops, compared), partial(_told, progress, done, total)
+        )
         done += _written(slot)
         progress("filled", done, total)
-    return await compare(index, Archive(directories), progress, gone)
+    await compare(walk, directories, ends, gone, compared, progress)
+    return compared
 
 
-async def _fill(index: FillingIndex, slot: Path, gone: "Gone", told: Callable[[int], None]) -> None:
+def _ends(archive: Archive) -> dict[str, int]:
+    """By writer, the last sequence of its journals; 0 while they have none."""
+    return {
+        writer: next(
+            (
+                trailer.last
+                for segment in reversed(archive.segments(writer))
+                if (trailer := newest(segment.path)) is not None
+            ),
+            0,
+        )
+        for writer in archive.writers
+    }
+
+
+async def _fill(
+    index: FillingIndex, slot: Path, adding: "_Adding", told: Callable[[int], None]
+) -> None:
     tail = JournalTail(slot)
     step = await asyncio.to_thread(tail.step)
     read = 0
@@ -89,54 +89,49 @@ async def _fill(index: FillingIndex, slot: Path, gone: "Gone", told: Callable[[i
         tail.accept(step)
         if step.rewind is not None:
             await index.rewind(tail.writer, step.rewind)
-        rows = [row for row in step.rows if not gone.has(row)]
-        await index.insert(rows, tail.writer, step.position)
+        await adding.add(step.rows, tail.writer, step.position)
         read += sum(len(row.line) for row in step.rows)
         told(read)
         step = await asyncio.to_thread(tail.step)
+    await adding.end()
+
+
+@dataclass
+class _Adding:
+    """Adds to the index what it lacks, and names what was taken from it."""
+
+    index: FillingIndex
+    gone: Gone
+    tops: dict[str, int]
+    """By writer, the last sequence in the index before anything was added."""
+    compared: Compared
+    last: tuple[Row, Position] | None = None
+
+    async def add(self, rows: Sequence[Row], writer: str, position: Position) -> None:
+        """Add rows of one writer, in order; what is under a sequence already stays."""
+        kept = [row for row in rows if not self.gone.has(row)]
+        there: set[int] = set()
+        if kept:
+            self.last = kept[-1], position
+            there = await self.index.walk().sequences(writer, kept[0].seq, kept[-1].seq)
+        added = [row for row in kept if row.seq not in there]
+        # What somebody else puts there at this moment is named by the comparison.
+        with suppress(ForeignRecordsError):
+            await self.index.insert(added, writer, position)
+            for row in added:
+                if row.seq < self.tops.get(writer, 0):
+                    self.compared.found(What.RESTORED, writer, row.seq)
+
+    async def end(self) -> None:
+        """Nothing follows. Told its last row, an index sees whether its last blocks are there."""
+        if self.last is not None:
+            row, position = self.last
+            with suppress(ForeignRecordsError):
+                await self.index.insert([row], row.writer, position)
 
 
 def _told(progress: Progress, before: int, total: int, here: int) -> None:
     progress("filled", before + here, total)
-
-
-async def compare(
-    index: FillingIndex, archive: Archive, progress: Progress, gone: "Gone | None" = None
-) -> Compared:
-    """Compare each writer's records in the index with those of the archive.
-
-    What is `gone` is not missed.
-    """
-    compared, gone = Compared(), gone or Gone({})
-
-    def miss(writer: str, seq: int, line: bytes) -> None:
-        if not gone.has(row_of(writer, seq, line)):
-            compared.missing.append((writer, seq))
-
-    for writer in archive.writers:
-        lines = iter(archive.lines(writer))
-        seq = 0
-        held = next(lines, None)
-        while rows := await index.after(writer, seq, _PAGE):
-            for row in rows:
-                while held is not None and held[0] < row.seq:
-                    miss(writer, *held)
-                    held = next(lines, None)
-                if held is None or held[0] > row.seq:
-                    compared.unknown.append((writer, row.seq))
-                    continue
-                # What stands beside the line is what filters look at.
-                if held[1] == row.line and row_of(writer, *held) == row:
-                    compared.records += 1
-                else:
-                    compared.different.append((writer, row.seq))
-                held = next(lines, None)
-            seq = rows[-1].seq
-            progress("compared", compared.records, 0)
-        while held is not None:
-            miss(writer, *held)
-            held = next(lines, None)
-    return compared
 
 
 async def look_at_blocks(
@@ -158,17 +153,6 @@ async def look_at_blocks(
         return found, found
     await remake(admin_url, found)
     return found, await false_blocks(url, index)
-
-
-class Gone:
-    """Days of each writer that a retention removed from the index: they stay away."""
-
-    def __init__(self, spans: Mapping[str, Sequence[tuple[int, int]]]) -> None:
-        self._spans = spans
-
-    def has(self, row: Row) -> bool:
-        """Whether `row` is of such a day."""
-        return any(low <= row.at < high for low, high in self._spans.get(row.writer, ()))
 
 
 async def _removed(index: FillingIndex) -> Gone:

@@ -10,9 +10,10 @@ from proxy.audit.index.query import Filter
 from proxy.audit.index.sqlite import SqliteIndex
 from proxy.audit.journal.writer import JournalWriter
 from proxy.data_dir import DataDir
-from proxy.errors import KubewitnessError
-from proxy.runtime.rebuild import Compared, fill_and_compare, rebuild_sqlite
-from tests.audit.index.postgresql.databases import Ready, ready_database
+from proxy.runtime.comparing import What
+from proxy.runtime.rebuild import fill_and_compare, rebuild_sqlite
+from tests.audit.index.postgresql.databases import Ready, forge, forged_row, ready_database
+from tests.audit.journal.test_archive import WRITER, segment
 from tests.audit.journals import a_call, intent, outcome, settings
 from tests.postgres import Postgres
 
@@ -74,38 +75,93 @@ async def test_what_postgresql_lacks_is_added(data: DataDir, ready: Ready) -> No
     await index.close()
 
 
-OPEN = "SET session_replication_role = replica;ALTER TABLE kubewitness.events DISABLE TRIGGER ALL;"
-
-
-@pytest.mark.parametrize(
-    ("deed", "expected"),
-    [
-        ("DELETE FROM kubewitness.events WHERE seq = 7", Compared(records=42)),
-        ("UPDATE kubewitness.events SET line = 'forged' WHERE seq = 7", "seq 7"),
-        # What filters look at, beside a line that is as it was.
-        ("UPDATE kubewitness.events SET username = 'nobody' WHERE seq = 7", 7),
-    ],
-    ids=["deleted", "altered", "altered beside the line"],
+ALTERED = "UPDATE kubewitness.events SET line = 'forged' WHERE seq = 7;"
+BESIDE = "UPDATE kubewitness.events SET username = 'nobody', code = 418 WHERE seq = 9;"
+MOVED = "UPDATE kubewitness.events SET at = at + 86400000000 WHERE seq = 11;"
+REMOVED = "DELETE FROM kubewitness.events WHERE seq IN (3, 13);"
+LATER = forged_row("seq = 1000")
+EARLIER = forged_row("seq = 0") + forged_row("seq = -5")
+TWICE = forged_row("at = at + 1, line = 'forged'") + forged_row("at = at - 1")
+INVENTED = (
+    forged_row("writer = 'nobody'")
+    + forged_row("writer = 'nobody', seq = 12")
+    + forged_row("writer = ''")
 )
-async def test_what_an_administrator_did_shows(
-    data: DataDir, ready: Ready, deed: str, expected: Compared | str | int
+NOBODY = [("", 1, None), ("nobody", 2, None)]
+ATTACKS: dict[str, tuple[str, int, list[tuple[str, int, list[str]]]]] = {
+    "altered": (ALTERED, 41, [("different", 7, ["line"])]),
+    "altered beside the line": (BESIDE, 41, [("different", 9, ["username", "code"])]),
+    "moved to another day": (MOVED, 41, [("different", 11, ["at"])]),
+    "removed": (REMOVED, 42, [("restored", 3, []), ("restored", 13, [])]),
+    "added later": (LATER, 42, [("unknown", 1000, [])]),
+    "added before the first": (EARLIER, 42, [("unknown", -5, []), ("unknown", 0, [])]),
+    "added under a sequence that is taken": (
+        TWICE,
+        42,
+        [("unknown", 7, []), ("unknown", 7, [])],
+    ),
+    "all at once": (
+        LATER + EARLIER + TWICE + INVENTED + ALTERED + BESIDE + MOVED + REMOVED,
+        39,
+        [
+            *(("restored", 3, []), ("restored", 13, [])),
+            *(("unknown", -5, []), ("unknown", 0, [])),
+            *(("unknown", 7, []), ("unknown", 7, []), ("different", 7, ["at", "line"])),
+            *(("different", 9, ["username", "code"]), ("different", 11, ["at"])),
+            ("unknown", 1000, []),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+async def test_every_row_that_is_not_what_the_journal_says_is_named(
+    data: DataDir, ready: Ready, name: str
 ) -> None:
+    deed, records, expected = ATTACKS[name]
     index = await PostgresIndex.open(ready.url)
     await fill_and_compare(index, [data.journal / "worker-1"], quiet)
-    names = ready.database.exec(
-        "SELECT string_agg(format('ALTER TABLE kubewitness.%I DISABLE TRIGGER ALL', c.relname), ';')"
-        " FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
-        " WHERE i.inhparent = 'kubewitness.events'::regclass"
-    )
-    ready.database.exec(f"{OPEN} {names}; {deed}")
-    if isinstance(expected, Compared):
-        assert await fill_and_compare(index, [data.journal / "worker-1"], quiet) == expected
-    elif isinstance(expected, int):
-        compared = await fill_and_compare(index, [data.journal / "worker-1"], quiet)
-        assert [seq for _, seq in compared.different] == [expected]
-    else:
-        with pytest.raises(KubewitnessError, match=expected):
-            await fill_and_compare(index, [data.journal / "worker-1"], quiet)
+    forge(ready.database, deed)
+    compared = await fill_and_compare(index, [data.journal / "worker-1"], quiet)
+    found = [(one.what.value, one.seq, list(one.columns)) for one in compared.differences]
+    assert (compared.records, found) == (records, expected)
+    assert compared.equal == (name == "removed")
+    again = await fill_and_compare(index, [data.journal / "worker-1"], quiet)
+    left = [one for one in expected if one[0] != "restored"]
+    assert [(one.what.value, one.seq, list(one.columns)) for one in again.differences] == left
+    assert compared.wrong == again.wrong == len(left)
+    await index.close()
+
+
+async def test_whose_journal_is_not_here_is_told_and_nothing_more(
+    data: DataDir, ready: Ready
+) -> None:
+    index = await PostgresIndex.open(ready.url)
+    await fill_and_compare(index, [data.journal], quiet)
+    forge(ready.database, INVENTED)
+    compared = await fill_and_compare(index, [data.journal], quiet)
+    assert (compared.equal, compared.differences, compared.records) == (True, [], 252)
+    assert compared.unaccounted == NOBODY
+    assert (compared.unaccounted_writers, compared.unaccounted_records) == (2, 3)
+    one = await fill_and_compare(index, [data.journal / "worker-1"], quiet)
+    assert (one.equal, one.records, len(one.unaccounted)) == (True, 42, 3)
+    assert one.unaccounted_records == 210 + 3
+    await index.close()
+
+
+async def test_what_is_before_the_journals_here_is_told_and_nothing_more(
+    tmp_path: Path, ready: Ready
+) -> None:
+    for number in range(3):
+        segment(tmp_path / "journal", number + 1, 1 + 10 * number, 10)
+    index = await PostgresIndex.open(ready.url)
+    await fill_and_compare(index, [tmp_path / "journal"], quiet)
+    (tmp_path / "journal" / "000001-000001.jsonl").rename(tmp_path / "000001-000001.jsonl")
+    compared = await fill_and_compare(index, [tmp_path / "journal"], quiet)
+    assert (compared.equal, compared.records) == (True, 20)
+    assert compared.unaccounted == [(WRITER, 10, 11)]
+    whole = await fill_and_compare(index, [tmp_path], quiet)
+    assert (whole.records, whole.unaccounted) == (30, [])
     await index.close()
 
 
@@ -116,5 +172,6 @@ async def test_records_that_no_journal_has_are_named(data: DataDir, ready: Ready
     last.write_bytes(last.read_bytes()[:4000])
     compared = await fill_and_compare(index, [data.journal / "worker-1"], quiet)
     assert not compared.equal
-    assert compared.records + len(compared.unknown) == 42
+    assert compared.records + compared.counts[What.UNKNOWN] == 42
+    assert [one.seq for one in compared.differences] == list(range(compared.records + 1, 43))
     await index.close()

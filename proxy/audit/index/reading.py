@@ -26,6 +26,7 @@ from proxy.audit.index.rows import EVENT, Row
 from proxy.audit.index.schema import events
 from proxy.audit.index.searching import Finder, open_parts
 from proxy.audit.index.store import By, Page, Stats, Tally, Toucher
+from proxy.audit.index.walking import Walk
 from proxy.audit.resources import Resource
 from proxy.errors import UnavailableError
 
@@ -177,6 +178,10 @@ class Reader:
         chosen = select(events).where(column.writer == writer, column.seq > seq)
         found = await self._all(chosen.order_by(column.writer, column.seq).limit(limit))
         return [Row._make(row) for row in found]
+
+    def walk(self) -> Walk:
+        """All there is, row by row, for comparing it with the journals."""
+        return Walk(self._all)
 
     async def _all(self, statement: Select[Any]) -> Sequence[Any]:
         async with self._reading() as connection:

@@ -55,6 +55,10 @@ class Archive:
         """Every writer of whom there is a segment, by name."""
         return sorted(self._by_writer)
 
+    def segments(self, writer: str) -> Sequence[ArchivedSegment]:
+        """The segments of `writer`, in its order."""
+        return tuple(self._by_writer.get(writer, ()))
+
     def lines(self, writer: str, first: int = 1) -> Iterator[tuple[int, bytes]]:
         """(sequence, line) of `writer`'s records from sequence `first` on, in order.
 

@@ -13,7 +13,16 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 
-from proxy.audit.index.blocks import RUNS, Block, BlockBuilder, Field, decode, run_times
+from proxy.audit.index.blocks import (
+    BLOCK,
+    RUNS,
+    Block,
+    BlockBuilder,
+    Field,
+    decode,
+    marker,
+    run_times,
+)
 from proxy.audit.index.postgres import PostgresIndex
 from proxy.audit.index.postgresql.connecting import connect, translated
 from proxy.audit.index.postgresql.upgrade import acting_as_owner
@@ -47,13 +56,17 @@ async def false_blocks(
     Raises UnavailableError and SettingsError as `connect` does.
     """
     async with _reading(url) as connection:
-        # What is added after this look is not looked at.
-        writers = await connection.fetch(f"SELECT DISTINCT writer FROM {VIEWS}.blocks ORDER BY 1")
-        return [
-            one
-            for (writer,) in writers
-            async for one in _of_writer(connection, index, writer, told)
-        ]
+        found = []
+        here = set()
+        # Who has records, though all blocks were taken away; and who has blocks, though no record.
+        async for writer in index.walk().writers():
+            here.add(writer)
+            found += [one async for one in _of_writer(connection, index, writer, told)]
+        others = await connection.fetch(f"SELECT DISTINCT writer FROM {VIEWS}.blocks ORDER BY 1")
+        for (writer,) in others:
+            if writer not in here:
+                found += [one async for one in _of_writer(connection, index, writer, told)]
+        return found
 
 
 async def _of_writer(
@@ -66,7 +79,12 @@ async def _of_writer(
         f"SELECT first, number, oldest, newest, runs FROM {VIEWS}.blocks WHERE writer = $1",
         writer,
     )
+    # What is added after this look is not looked at.
     stored = {row["first"]: row for row in rows}
+    if not stored:
+        # A search finds nothing of a writer without a block: what says that there is one comes first.
+        yield FalseBlock(writer, -BLOCK, None, "it is missing", marker(writer))
+        return
     last = max(stored)
     builder = BlockBuilder(writer, 0)
     seq = -1

@@ -51,3 +51,31 @@ def some_rows(calls: int = 60, writer: str = "w-0", seed: int = 7) -> list[Row]:
 async def fill(index: PostgresIndex, rows: Sequence[Row]) -> None:
     """Insert rows of one writer as one step."""
     await index.insert(rows, rows[0].writer, Position("", 0, rows[-1].seq))
+
+
+def forge(database: Database, deed: str) -> None:
+    """Run `deed` as somebody who has the rights of the owner, and takes the guards away meanwhile."""
+    database.exec(f"{_guards('DISABLE')} {deed}; {_guards('ENABLE ALWAYS')}")
+
+
+def forged_row(changes: str) -> str:
+    """The deed of adding a row that is as one of sequence 7, but for the changes."""
+    return (
+        "CREATE TEMPORARY TABLE one AS"
+        " SELECT * FROM kubewitness.events WHERE seq = 7 ORDER BY at LIMIT 1;"
+        f"UPDATE one SET {changes}; INSERT INTO kubewitness.events SELECT * FROM one;"
+        "DROP TABLE one;"
+    )
+
+
+def _guards(how: str) -> str:
+    names = " ".join(
+        f"EXECUTE format('ALTER TABLE %s {how} TRIGGER {name}', guarded);"
+        for name in ("kubewitness_guard", "kubewitness_row")
+    )
+    return (
+        "DO $$ DECLARE guarded regclass; BEGIN"
+        " FOR guarded IN SELECT 'kubewitness.events'::regclass UNION ALL SELECT inhrelid::regclass"
+        " FROM pg_inherits WHERE inhparent = 'kubewitness.events'::regclass"
+        f" LOOP {names} END LOOP; END $$;"
+    )

@@ -147,3 +147,25 @@ async def test_false_blocks_are_found_and_made_anew(
     await remake(ready.database.url, found)
     assert await false_blocks(ready.url, index) == []
     assert sample in (await index.search(given, limit=1)).rows
+
+
+@pytest.fixture
+def fresh(postgres: Postgres) -> Iterator[Ready]:
+    with ready_database(postgres) as ready:
+        yield ready
+
+
+async def test_a_writer_all_of_whose_blocks_went_is_found_again(
+    fresh: Ready, rows: list[Row]
+) -> None:
+    index = await PostgresIndex.open(fresh.url)
+    await index.insert(rows[:20], WRITER, Position("", 0, 20))
+    shown = await index.count(Filter(include_noise=True))
+    fresh.database.exec("DELETE FROM kubewitness.blocks")
+    assert await index.count(Filter(include_noise=True)) < shown
+    (found,) = await false_blocks(fresh.url, index)
+    assert (found.writer, found.first, found.why) == (WRITER, -BLOCK, "it is missing")
+    await remake(fresh.database.url, [found])
+    assert await false_blocks(fresh.url, index) == []
+    assert await index.count(Filter(include_noise=True)) == shown
+    await index.close()
