@@ -109,7 +109,9 @@ class Shipper(Indexer):
             added = await super()._pass()
             await self._probe()
         except KubewitnessError:
-            self._attested_at = self._listed_at = None  # what answers next may be another server
+            # What answers next may be another server, which has less: where we are is what it says.
+            self._attested_at = self._listed_at = None
+            self._tails.clear()
             raise
         self._say_aside()
         if own := self._set_aside_of(own=True):

@@ -372,6 +372,30 @@ async def test_what_is_set_aside_stays_so_while_the_database_is_away(
     await cancel(running)
 
 
+@pytest.mark.parametrize("noticed", ["attest", "probe", "insert"])
+async def test_what_another_server_lacks_is_shipped_again(
+    copies: Copies, clock: ManualClock, index: MemoryIndex, noticed: str
+) -> None:
+    """A standby that was promoted without the last commits, or an older copy that was accepted."""
+    await copies.grow(50)
+    work = shipper(copies.path, index, clock)
+    await work.catch_up()
+    (shipped,) = index.rows.values()
+    for seq in sorted(shipped)[-5:]:
+        del shipped[seq]
+    index.down = "the server is gone"
+    if noticed == "insert":
+        await copies.grow(1)
+    else:
+        clock.advance(shipping.ATTEST if noticed == "attest" else shipping.PROBE)
+    with pytest.raises(UnavailableError):
+        await work.catch_up()
+    assert index.asked[-1] == {"probe": "after"}.get(noticed, noticed)
+    index.down = ""
+    await work.catch_up()
+    expect_all(index, copies.path)
+
+
 @pytest.mark.parametrize("later", [0, 3, 30, 300])
 async def test_a_journal_restored_from_an_older_copy_is_noticed(
     copies: Copies, clock: ManualClock, index: MemoryIndex, later: int
