@@ -124,6 +124,8 @@ def status(
             "firstPartition": found.first,
             "lastPartition": found.last,
             "recordsEstimated": found.estimate,
+            "locks": found.locks,
+            "processesByLocks": found.processes,
             "writers": writers,
         }
         write(to_json(document) + "\n" if form is Format.JSON else to_yaml(document))
@@ -133,6 +135,7 @@ def status(
             f"{found.partitions} partitions ({found.first} to {found.last}), "
             f"about {found.estimate} records\n"
         )
+        write(f"room for the locks of {found.processes} processes of serve at their busiest\n")
         cells = [[_cell(item[column.title]) for column in _WRITERS] for item in writers]
         show(form, writers, _WRITERS, cells, empty="No writer has records there yet.")
     if found.problem:

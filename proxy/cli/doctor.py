@@ -78,6 +78,14 @@ def _database(settings: Settings) -> "Finding":
         return Finding("database", Status.FAILED, error.message, error.hint)
     if found.problem:
         return Finding("database", Status.FAILED, f"it counts as down: {found.problem}")
+    if found.processes < settings.workers:
+        return Finding(
+            "database",
+            Status.WARNING,
+            f"{found.partitions} partitions leave room for the locks of {found.processes} processes"
+            f" of serve, and this machine alone has {settings.workers}",
+            "Raise `max_locks_per_transaction`: docs/day-two.md, Locks.",
+        )
     return Finding("database", Status.OK, f"{found.server}; schema {found.schema}")
 
 

@@ -21,6 +21,12 @@ from proxy.state.migrations import HEAD
 from proxy.state.roles import SCHEMA, VIEWS, Role
 
 ACCEPT: Final = "database.accept"
+_LOCKS: Final = 4
+"""That a statement about all records takes on each partition: its own, and those of its indexes."""
+_AT_ONCE: Final = 5
+"""Such transactions of one process: a page of the log in each of four readers, and shipping."""
+_HOLDERS: Final = 2
+"""Who may hold each lock: PostgreSQL makes room for so many on average (its lock.c)."""
 
 
 async def upgrade(
@@ -81,7 +87,14 @@ class DatabaseStatus:
     last: str
     estimate: int
     """Records, as the planner's statistics have it."""
+    locks: int
+    """How many PostgreSQL has room for."""
     writers: tuple[Writer, ...]
+
+    @property
+    def processes(self) -> int:
+        """Of how many processes of `serve` the locks fit, with searches at their busiest."""
+        return self.locks * _HOLDERS // (_LOCKS * _AT_ONCE * max(self.partitions, 1))
 
 
 async def status(url: str, *, count: bool, known: KnownServer | None = None) -> DatabaseStatus:
@@ -105,6 +118,7 @@ async def status(url: str, *, count: bool, known: KnownServer | None = None) -> 
                 table.name for table in facts.tables if table.name.startswith("events_d")
             )
             estimate = await connection.fetchval(_ESTIMATE)
+            locks = await connection.fetchval(_ROOM)
             positions = await connection.fetch(f"SELECT writer, seq FROM {SCHEMA}.positions()")
     finally:
         await connection.close()
@@ -116,6 +130,7 @@ async def status(url: str, *, count: bool, known: KnownServer | None = None) -> 
         names[0] if names else "",
         names[-1] if names else "",
         max(int(estimate), 0),
+        int(locks),
         await _writers(url, [tuple(row) for row in positions], count=count),
     )
 
@@ -141,6 +156,12 @@ async def _writers(
 _ESTIMATE = (
     "SELECT coalesce(sum(c.reltuples), 0)::bigint FROM pg_class c JOIN pg_inherits i"
     f" ON i.inhrelid = c.oid WHERE i.inhparent = '{SCHEMA}.events'::regclass AND c.reltuples > 0"
+)
+# As the settings' own description has it (postgresql.org/docs/current/runtime-config-locks.html).
+_ROOM = (
+    "SELECT current_setting('max_locks_per_transaction')::bigint"
+    " * (current_setting('max_connections')::bigint"
+    " + current_setting('max_prepared_transactions')::bigint)"
 )
 _REMOVED = f"SELECT writer, sum(records)::bigint FROM {VIEWS}.removed GROUP BY writer"
 _COUNT = f"SELECT writer, count(*) FROM {VIEWS}.events GROUP BY writer"

@@ -8,7 +8,8 @@ import pytest
 
 from proxy.cli.app import run
 from proxy.settings import Settings
-from tests.postgres import Database
+from tests.audit.index.postgresql.databases import ready_database
+from tests.postgres import Database, Postgres
 from tests.runtime.processes import Process, initialised, own_environment, start
 
 __all__ = ["own_environment", "start"]
@@ -70,6 +71,23 @@ def test_the_database_is_looked_at_while_nothing_serves(
     capsys.readouterr()
     # The tests' administrator is none that `serve` should have.
     assert "SUPERUSER" in finding()["message"]
+
+
+def test_too_little_room_for_locks_is_said(
+    settings: Settings,
+    postgres: Postgres,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with ready_database(postgres) as ready:
+        monkeypatch.setenv("KUBEWITNESS_DATABASE", ready.url)
+        for workers, status in ((1, "ok"), (64, "warning")):
+            monkeypatch.setenv("KUBEWITNESS_WORKERS", str(workers))
+            assert run(["doctor", *free(settings), "-o", "json"]) == 0
+            found = {item["check"]: item for item in json.loads(capsys.readouterr().out)}
+            assert found["database"]["status"] == status
+            told = "max_locks_per_transaction" in found["database"]["advice"]
+            assert told == (status == "warning")
 
 
 def test_a_running_proxy_is_asked_for_its_clusters(

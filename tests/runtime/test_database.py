@@ -1,12 +1,15 @@
 """What `db status` finds, good and bad."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from proxy.audit.index.postgres import PostgresIndex
+from proxy.audit.index.postgresql.connecting import connect
 from proxy.errors import SettingsError, UnavailableError
 from proxy.runtime.database import open_index, status, upgrade
+from proxy.state.roles import Role
 from tests.audit.index.postgresql.databases import Ready, fill, ready_database, some_rows
 from tests.postgres import Database, Postgres
 
@@ -29,6 +32,26 @@ async def test_writers_and_their_gaps(ready: Ready) -> None:
     assert [w.gap for w in (await status(ready.url, count=True)).writers] == [5]
     assert [w.gap for w in (await status(ready.url, count=False)).writers] == [None]
     await index.close()
+
+
+async def test_room_for_locks(ready: Ready) -> None:
+    found = await status(ready.url, count=False)
+    assert found.locks == 64 * 100, "as PostgreSQL has it by default"
+    # 411 partitions of a real server took 17 such transactions, and refused the 18th.
+    for partitions, processes in ((11, 58), (411, 1), (641, 0), (0, 640)):
+        assert replace(found, partitions=partitions).processes == processes
+
+
+async def test_a_search_takes_as_many_locks_as_we_count(ready: Ready) -> None:
+    connection = await connect(ready.url, Role.READER)
+    async with connection.transaction():
+        await connection.fetch("SELECT FROM events WHERE writer = 'nobody'")
+        taken = await connection.fetchval(
+            "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'relation'"
+        )
+    await connection.close()
+    partitions = (await status(ready.url, count=False)).partitions
+    assert 0 <= taken - 4 * partitions < 10, "and a few that are no partition's"
 
 
 async def test_what_counts_as_down_is_told(ready: Ready) -> None:
