@@ -135,7 +135,7 @@ def status(
             f"{found.partitions} partitions ({found.first} to {found.last}), "
             f"about {found.estimate} records\n"
         )
-        write(f"room for the locks of {found.processes} processes of serve at their busiest\n")
+        write(f"processes of serve that there is room for locks of: {found.processes}\n")
         cells = [[_cell(item[column.title]) for column in _WRITERS] for item in writers]
         show(form, writers, _WRITERS, cells, empty="No writer has records there yet.")
     if found.problem:

@@ -82,8 +82,8 @@ def _database(settings: Settings) -> "Finding":
         return Finding(
             "database",
             Status.WARNING,
-            f"{found.partitions} partitions leave room for the locks of {found.processes} processes"
-            f" of serve, and this machine alone has {settings.workers}",
+            f"with {found.partitions} partitions, processes of serve that there is room for locks of:"
+            f" {found.processes}, and here alone are {settings.workers}",
             "Raise `max_locks_per_transaction`: docs/day-two.md, Locks.",
         )
     return Finding("database", Status.OK, f"{found.server}; schema {found.schema}")
