@@ -15,6 +15,7 @@ from proxy.audit.index.sqlite import SqliteIndex
 from proxy.audit.index.store import ForeignRecordsError, Position
 from proxy.audit.index.tailing import JournalTail, newest
 from proxy.audit.journal.archive import Archive
+from proxy.audit.journal.records import parse_name, segments
 from proxy.data_dir import DataDir
 from proxy.runtime.comparing import Compared, Gone, Progress, What, compare
 
@@ -82,18 +83,34 @@ def _ends(archive: Archive) -> dict[str, int]:
 async def _fill(
     index: FillingIndex, slot: Path, adding: "_Adding", told: Callable[[int], None]
 ) -> None:
+    # Up to where the journal is now: whoever writes it may be as fast as we are.
+    end = await asyncio.to_thread(_end, slot)
     tail = JournalTail(slot)
-    step = await asyncio.to_thread(tail.step)
     read = 0
-    while step is not None:
+    while _reached(tail.position) < end:
+        step = await asyncio.to_thread(tail.step)
+        if step is None:
+            break  # the rest of it is damaged
         tail.accept(step)
         if step.rewind is not None:
             await index.rewind(tail.writer, step.rewind)
         await adding.add(step.rows, tail.writer, step.position)
         read += sum(len(row.line) for row in step.rows)
         told(read)
-        step = await asyncio.to_thread(tail.step)
     await adding.end()
+
+
+def _reached(position: Position) -> tuple[int, ...]:
+    return (*(parse_name(position.segment) or (0, 0)), position.seq)
+
+
+def _end(slot: Path) -> tuple[int, ...]:
+    """How far `_reached` comes, with what the journal has now."""
+    for name in reversed(segments([path.name for path in slot.iterdir()])):
+        trailer = newest(slot / str(name))
+        if trailer is not None:
+            return (*name, trailer.last)
+    return (0, 0, 0)
 
 
 @dataclass

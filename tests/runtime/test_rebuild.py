@@ -7,11 +7,15 @@ import pytest
 
 from proxy.audit.index.postgres import PostgresIndex
 from proxy.audit.index.query import Filter
+from proxy.audit.index.shipping import Shipper
 from proxy.audit.index.sqlite import SqliteIndex
 from proxy.audit.journal.writer import JournalWriter
+from proxy.clock import SystemClock
 from proxy.data_dir import DataDir
+from proxy.metrics import Metrics
 from proxy.runtime.comparing import What
 from proxy.runtime.rebuild import fill_and_compare, rebuild_sqlite
+from proxy.tasks import cancel, spawn
 from tests.audit.index.postgresql.databases import Ready, forge, forged_row, ready_database
 from tests.audit.journal.test_archive import WRITER, segment
 from tests.audit.journals import a_call, intent, outcome, settings
@@ -175,3 +179,28 @@ async def test_records_that_no_journal_has_are_named(data: DataDir, ready: Ready
     assert compared.records + compared.counts[What.UNKNOWN] == 42
     assert [one.seq for one in compared.differences] == list(range(compared.records + 1, 43))
     await index.close()
+
+
+async def test_nothing_differs_while_records_are_written_and_shipped(
+    data: DataDir, ready: Ready
+) -> None:
+    index = await PostgresIndex.open(ready.url)
+    shipped = await PostgresIndex.open(ready.url)
+    shipper = Shipper(data.journal, shipped, clock=SystemClock(), metrics=Metrics())
+    journal = await JournalWriter.open(data.path, "worker-2", settings())
+
+    async def serve() -> None:
+        while True:
+            await journal.append(intent(a_call()))
+            shipper.wake()
+
+    tasks = [spawn(serve(), name="calls"), spawn(shipper.run(), name="shipper")]
+    found = [await fill_and_compare(index, [data.journal], quiet) for _ in range(2)]
+    assert [(one.equal, one.differences, one.unaccounted) for one in found] == [(True, [], [])] * 2
+    assert 252 <= found[0].records < found[1].records
+    for task in tasks:
+        assert not task.done()
+        await cancel(task)
+    await journal.close()
+    for one in (index, shipped):
+        await one.close()

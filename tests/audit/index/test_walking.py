@@ -50,11 +50,13 @@ async def test_many_rows_under_one_sequence_are_all_met(ready: Ready) -> None:
         forge(
             ready.database,
             f"INSERT INTO kubewitness.events ({names}) SELECT {others.format(step)}"
-            f" FROM kubewitness.events, generate_series(1, {4100 if seq == 2000 else 3}) AS n"
+            f" FROM kubewitness.events, generate_series(1, {52_000 if seq == 2000 else 3}) AS n"
             f" WHERE seq = {seq}",
         )
     found = await walked(index.walk(), "w-0")
-    assert len(found) == len({(row.seq, row.at) for row in found}) == len(rows) + 4100 + 6
+    assert len(found) == len({(row.seq, row.at) for row in found}) == len(rows) + 52_000 + 6
     assert found == sorted(found, key=lambda row: (row.seq, row.at))
+    assert await index.walk().count("w-0") == len(found)
+    assert await index.walk().count("w-0", 2001) == len([row for row in found if row.seq > 2000])
     assert await index.walk().sequences("w-0", 1999, 2001) == {1999, 2000, 2001}
     await index.close()

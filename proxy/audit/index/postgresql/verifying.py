@@ -97,8 +97,12 @@ async def _of_writer(
             elif row is not None and (why := await _why_false(connection, row, made)):
                 yield FalseBlock(writer, made.first, row["number"], why, made)
             told(1)
+    removed = await connection.fetchval(
+        f"SELECT max(last_seq) FROM {VIEWS}.removed WHERE writer = $1", writer
+    )
     for first, row in sorted(stored.items()):
-        if first >= builder.first:
+        # Those of records that a retention removed stay, and point to nothing.
+        if first >= builder.first and (removed is None or first > removed):
             why = "its records are not there"
             yield FalseBlock(writer, first, row["number"], why, None)
 

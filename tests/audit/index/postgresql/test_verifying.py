@@ -12,7 +12,7 @@ from proxy.audit.index.postgresql.verifying import false_blocks, hides, remake
 from proxy.audit.index.query import Filter
 from proxy.audit.index.rows import Row, row
 from proxy.audit.index.store import Position
-from tests.audit.index.postgresql.databases import Ready, ready_database
+from tests.audit.index.postgresql.databases import Ready, forge, ready_database
 from tests.bench.generate_events import lines
 from tests.postgres import Postgres
 
@@ -168,4 +168,22 @@ async def test_a_writer_all_of_whose_blocks_went_is_found_again(
     await remake(fresh.database.url, [found])
     assert await false_blocks(fresh.url, index) == []
     assert await index.count(Filter(include_noise=True)) == shown
+    await index.close()
+
+
+async def test_blocks_of_what_a_retention_removed_hide_nothing(
+    fresh: Ready, rows: list[Row]
+) -> None:
+    index = await PostgresIndex.open(fresh.url)
+    for first in range(0, BLOCK, 4096):
+        step = rows[first : first + 4096]
+        await index.insert(step, WRITER, Position("", 0, step[-1].seq))
+    forge(fresh.database, "DELETE FROM kubewitness.events")
+    (found,) = await false_blocks(fresh.url, index)
+    assert (found.first, found.why) == (0, "its records are not there")
+    fresh.database.exec(
+        "INSERT INTO kubewitness.removed VALUES"
+        f" ('events_m202601', 0, 1, '{WRITER}', 1, {BLOCK}, {BLOCK}, 'r1')"
+    )
+    assert await false_blocks(fresh.url, index) == []
     await index.close()
