@@ -299,6 +299,14 @@ class Postgres:
         return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
 
 
+def promote(server: Postgres) -> None:
+    """Make a server (of `wal_level` replica) a standby, and a primary again, on another timeline."""
+    server.stop()
+    (server.data / "standby.signal").touch()
+    server.start()
+    server.exec("SELECT pg_promote()")
+
+
 @dataclass(frozen=True)
 class Database:
     """One database of a server."""

@@ -22,7 +22,7 @@ class LeadingWatcher(SnapshotWatcher):
     def __init__(self, store: StateStore, *, clock: Clock) -> None:
         super().__init__(store, clock=clock)
         self._follow: Follow | None = None
-        self._followed = EMPTY.version
+        self._followed = EMPTY
 
     def lead(self, follow: Follow) -> None:
         """Have others follow from now on."""
@@ -31,7 +31,13 @@ class LeadingWatcher(SnapshotWatcher):
     async def refresh(self) -> Snapshot:
         """See SnapshotWatcher; what it returns is then what every worker has."""
         snapshot = await super().refresh()
-        if self._follow is not None and self._followed < snapshot.version:
+        if self._follow is not None and not _covers(self._followed, snapshot):
             await self._follow(snapshot.version)
-            self._followed = max(self._followed, snapshot.version)
+            if not _covers(self._followed, snapshot):  # another refresh may have gone further
+                self._followed = snapshot
         return snapshot
+
+
+def _covers(one: Snapshot, other: Snapshot) -> bool:
+    """Whether `one` is as new as `other`, or newer."""
+    return one.server == other.server and one.version >= other.version

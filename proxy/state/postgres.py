@@ -26,6 +26,14 @@ CONNECT_SECONDS: Final = 1.0
 LOCK_KEY: Final = 0x6B756265_77697473
 """Of the advisory lock that serialises upgrades."""
 _POOL: Final = 4
+_SERVER_KEY: Final = "server"
+# The file that is written to begins with the timeline; the last checkpoint may be of the one before.
+WHICH_SERVER: Final = (
+    "SELECT pg_is_in_recovery(), (SELECT system_identifier FROM pg_control_system()) || ' ' ||"
+    " CASE WHEN pg_is_in_recovery() THEN 'standby'"
+    " ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END"
+)
+"""Whether it is a standby, and its database system and timeline: a promotion makes another one."""
 # Times with a unit, as PostgreSQL reads them. A process that vanished in the middle of a change
 # holds up all others until the server notices, so it must notice soon.
 _SESSION: Final = {
@@ -96,6 +104,22 @@ async def connect(
         why = "no answer in time" if slow else error.strerror or str(error)
         raise ConnectionError(f"{database_place(url)}: {why}") from error
     return made
+
+
+async def server_of(connection: AsyncConnection) -> str:
+    """Which server a connection is to: the database system and its timeline, empty for SQLite.
+
+    A standby that was promoted has another timeline. Versions of the state go on there from where
+    it was, so one that is known already may come again and mean something else.
+    """
+    if connection.dialect.name != "postgresql":
+        return ""
+    known = (await connection.get_raw_connection()).info
+    if (found := known.get(_SERVER_KEY)) is None:
+        recovering, found = (await connection.execute(text(WHICH_SERVER))).one()
+        if not recovering:  # one that is promoted now keeps its connections
+            known[_SERVER_KEY] = found
+    return str(found)
 
 
 def _cut(connection: Any, _record: object) -> None:  # noqa: ANN401  # the driver's, adapted

@@ -29,6 +29,7 @@ from proxy.state.change import Change, check_expected
 from proxy.state.listening import Listening
 from proxy.state.notes import Notes
 from proxy.state.people import People
+from proxy.state.postgres import server_of
 from proxy.state.reading import read_access, read_tokens, read_version
 from proxy.state.reconcilers import Reconcilers
 from proxy.state.retention import Retentions
@@ -37,7 +38,7 @@ from proxy.state.sealing import SecretBox, key_of
 from proxy.state.sightings import Sightings
 from proxy.state.snapshot import NO_TOKENS, ClusterRecord, Credential, Snapshot
 from proxy.state.tokens import Token
-from proxy.state.transactions import LIMIT, LONG_LIMIT, RAISE_ACCESS, Transactions, translated
+from proxy.state.transactions import LONG_LIMIT, RAISE_ACCESS, Transactions, translated
 
 _CLUSTER_NAME: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 
@@ -112,27 +113,32 @@ class StateStore:
         With `previous` only what changed since then is read. Returns `previous` itself when
         nothing did.
         """
-        if previous is not None and previous.version == 0:
-            previous = None  # it holds nothing yet
-        limit = LONG_LIMIT if previous is None else LIMIT
+        if previous is not None and previous.version:
+            async with self._reading() as (connection, version):
+                if previous.server == await server_of(connection) and previous.version <= version:
+                    if previous.version == version:
+                        return previous
+                    return await self._read(connection, version, previous)
+            # An older one was restored, or a standby took over that lacks the last changes.
+        async with self._reading(limit=LONG_LIMIT) as (connection, version):
+            return await self._read(connection, version, None)
+
+    async def _read(
+        self, connection: AsyncConnection, version: int, previous: Snapshot | None
+    ) -> Snapshot:
         now = self._clock.now()
-        async with self._reading(limit=limit) as (connection, version):
-            if previous is not None and previous.version == version:
-                return previous
-            if previous is not None and previous.version > version:
-                previous = None  # the database is an older one, restored
-            known = {} if previous is None else _copy(previous.credentials)
-            newer = credentials.newer(now, None if previous is None else previous.version)
-            found = await credentials.find(connection, newer)
-            records = await _clusters(connection, select(tables.clusters))
-            access, tokens = await _people(connection, now, previous)
-        known.update((item.serial, item) for item in found)
+        known = {} if previous is None else _copy(previous.credentials)
+        newer = credentials.newer(now, None if previous is None else previous.version)
+        known.update((item.serial, item) for item in await credentials.find(connection, newer))
+        records = await _clusters(connection, select(tables.clusters))
+        access, tokens = await _people(connection, now, previous)
         return Snapshot(
             version=version,
             credentials=MappingProxyType(known),
             clusters=MappingProxyType({record.name: record for record in records}),
             access=access,
             tokens=tokens,
+            server=await server_of(connection),
         )
 
     async def add_cluster(

@@ -85,6 +85,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """Who exists, and what was granted to whom."""
     tokens: Mapping[str, Token] = NO_TOKENS
     """API tokens by id, without those that were revoked. Ones that expired may be among them."""
+    server: str = ""
+    """Which database it was read from: versions of another one count otherwise."""
 
     def reaches(self, credential: Credential, name: str) -> bool:
         """Whether a credential is for the cluster that has this name now.

@@ -117,7 +117,7 @@ class SnapshotWatcher:
 
     def _swap(self, new: Snapshot) -> None:
         old, self.current = self.current, new
-        if old.version == new.version:
+        if (old.version, old.server) == (new.version, new.server):
             return
         for listener in self._listeners:
             try:

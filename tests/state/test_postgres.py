@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -10,9 +12,10 @@ from proxy.errors import SettingsError
 from proxy.state.database import connect, migrate
 from proxy.state.repository import StateStore
 from proxy.state.sealing import SecretBox
-from tests.postgres import Database
+from tests.postgres import Database, Postgres, promote
 from tests.postgres_programs import PostgresError
 from tests.state.conftest import LOGIN, PASSWORD, upgrade
+from tests.state.people import credential
 from tests.write_tables import README
 
 
@@ -169,3 +172,41 @@ def test_the_fixture_upgrades_as_the_command_does(database: Database) -> None:
     assert database.exec(
         "SELECT nspowner::regrole FROM pg_namespace WHERE nspname='kubewitness'"
     ) == ("kubewitness_owner")
+
+
+@contextmanager
+def own_server() -> Iterator[Database]:
+    """A state on a server that can be a standby."""
+    with Postgres(settings={"wal_level": "replica"}) as server:
+        database = server.create_database()
+        upgrade(database)
+        yield database
+
+
+async def test_a_standby_that_lacked_the_last_changes_is_read_from_the_beginning() -> None:
+    """Its next changes have versions that are known already, and mean something else."""
+    making, box, clock = own_server(), SecretBox(bytes(32)), ManualClock()
+    database = await asyncio.to_thread(making.__enter__)
+    store = await StateStore.open(database.login(LOGIN, PASSWORD), box, clock=clock)
+    try:
+        for serial in ("a", "b"):
+            await store.record_credential(credential(serial, clock.now()))
+        before = await store.version()
+        await store.revoke(serial="a", reason="lost")
+        seen = await store.snapshot()
+        assert await store.snapshot(seen) is seen
+        await asyncio.to_thread(
+            database.exec,
+            "UPDATE kubewitness.credentials SET revoked_at = NULL WHERE serial = 'a';"
+            f" UPDATE kubewitness.meta SET version = {before}",
+        )
+        await asyncio.to_thread(promote, database.server)
+        await store.revoke(serial="b", reason="stolen")
+        found = await store.snapshot(seen)
+        assert found.version == seen.version
+        assert found.server != seen.server
+        assert [name for name, one in found.credentials.items() if one.revoked_at] == ["b"]
+        assert await store.snapshot(found) is found
+    finally:
+        await store.close()
+        await asyncio.to_thread(making.__exit__, None, None, None)

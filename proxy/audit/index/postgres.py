@@ -25,6 +25,7 @@ from proxy.audit.index.reading import Reader
 from proxy.audit.index.rows import Row
 from proxy.audit.index.store import ForeignRecordsError, Position
 from proxy.errors import UnavailableError
+from proxy.state.postgres import WHICH_SERVER
 from proxy.state.roles import SCHEMA, VIEWS, Role
 
 _log = structlog.get_logger(__name__)
@@ -65,6 +66,8 @@ class PostgresIndex(Reader):
         self._certain: dict[str, int] = {}
         """By writer, the last sequence that this connection committed."""
         self._generation = 0
+        self._server: str | None = None
+        """Which one our last connection was to."""
         self._durability = "on"
         self._known = known or KnownServer()
         self._filling = Filling(self._all, self.after)
@@ -138,8 +141,9 @@ class PostgresIndex(Reader):
     async def _insert(self, rows: Sequence[Row], writer: str, full: Sequence[Block]) -> None:
         async with self._session.use() as connection:
             if self._generation != self._session.generation:
-                self._generation = self._session.generation
                 self._certain.clear()
+                await self._require_same_server(connection)
+                self._generation = self._session.generation
             certain = self._certain.pop(writer, None)  # until it is committed
             await self._ensure(connection, rows)
             await _quietly(connection, _BEGIN.format(durability=self._durability))
@@ -155,6 +159,17 @@ class PostgresIndex(Reader):
                 await _quietly(connection, "ROLLBACK")
                 raise _AgainError from error
             await _commit(connection, f"{writer} {rows[-1].seq}")
+
+    async def _require_same_server(self, connection: Any) -> None:  # noqa: ANN401
+        """Raise UnavailableError, once, when another server took over between two steps.
+
+        It may lack the last of what the one before it had committed, and then these rows would
+        stand above a gap: whoever ships asks first what it has.
+        """
+        _, server = await connection.fetchrow(WHICH_SERVER)
+        before, self._server = self._server, server
+        if before not in {None, server}:
+            raise UnavailableError("Another PostgreSQL server took over; it is asked what it has.")
 
     async def _ensure(self, connection: Any, rows: Sequence[Row]) -> None:  # noqa: ANN401
         """Make the partitions these rows need, in a transaction of their own."""

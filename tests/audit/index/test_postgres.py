@@ -17,7 +17,7 @@ from proxy.audit.index.store import ForeignRecordsError, Position
 from proxy.errors import SettingsError, UnavailableError
 from tests.audit.index.postgresql.databases import Ready, fill, ready_database, some_rows
 from tests.audit.some_rows import shown
-from tests.postgres import Postgres
+from tests.postgres import Postgres, promote
 
 DAY = 86_400_000_000
 ALL = Filter(include_noise=True)
@@ -341,3 +341,35 @@ async def test_a_standby_without_the_last_commits_takes_over(postgres: Postgres)
     finally:
         await index.close()
         await asyncio.to_thread(with_gap.__exit__, None, None, None)
+
+
+@pytest.fixture
+def replaced() -> Iterator[tuple[Postgres, Ready]]:
+    """A server that can be a standby, and its database."""
+    with Postgres(settings={"wal_level": "replica"}) as server, ready_database(server) as ready:
+        yield server, ready
+
+
+async def test_nothing_is_added_above_what_another_server_lacks(
+    replaced: tuple[Postgres, Ready],
+) -> None:
+    """A standby was promoted so quickly that nobody had asked for anything meanwhile."""
+    server, ready = replaced
+    index = await PostgresIndex.open(ready.url)
+    rows = some_rows()
+    await fill(index, rows[:50])
+    names = ready.database.exec(
+        "SELECT string_agg(format('ALTER TABLE %s DISABLE TRIGGER ALL', oid::regclass), ';')"
+        " FROM pg_class WHERE oid = 'kubewitness.events'::regclass OR oid IN"
+        " (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'kubewitness.events'::regclass)"
+    )
+    ready.database.exec(f"{names}; DELETE FROM kubewitness.events WHERE seq > 40")
+    await asyncio.to_thread(promote, server)
+    await asyncio.sleep(0.1)  # the loop hears that the connection is gone
+    with pytest.raises(UnavailableError, match="Another PostgreSQL server took over"):
+        await fill(index, rows[50:60])
+    last = (await index.positions())["w-0"].seq
+    assert last == 40
+    await fill(index, rows[last:])
+    assert await index.after("w-0", 0, 1000) == rows
+    await index.close()
