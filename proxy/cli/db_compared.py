@@ -52,6 +52,8 @@ class Report:
             **self._counts(),
             "withoutJournal": compared.unaccounted_records,
             "hidingBlocks": len(self._left),
+            "callsPutRight": compared.calls_put_right,
+            "callsListedWrongly": len(compared.calls_left),
         }
 
     def tell(self, form: Format) -> None:
@@ -82,6 +84,8 @@ class Report:
         }
         if self._all_journals and compared.unaccounted_records:
             wrong["without a journal"] = compared.unaccounted_records
+        if compared.calls_left:
+            wrong["calls listed as open or not, wrongly"] = len(compared.calls_left)
         if wrong:
             counts = ", ".join(f"{count} {what}" for what, count in wrong.items())
             raise ConflictError(
@@ -110,6 +114,7 @@ class Report:
                 for one in writers
             ],
             "moreWithoutJournal": compared.unaccounted_writers - len(writers),
+            "openCalls": {"putRight": compared.calls_put_right, "wrong": compared.calls_left},
             "blocks": [
                 {
                     "writer": one.writer,
@@ -129,6 +134,11 @@ class Report:
         yield from _more(
             compared.unaccounted_writers, "writers without a journal; -o json lists them"
         )
+        if compared.calls_put_right:
+            yield f"{compared.calls_put_right} calls were listed as open and were not, or the other way round; put right."
+        for audit_id in compared.calls_left[:SHOWN]:
+            yield f"Whether call {audit_id} is open is listed wrongly."
+        yield from _more(len(compared.calls_left), "calls; -o json lists them")
         for block in self._found[:SHOWN]:
             what = "false" if (block.writer, block.first) in self._false else "made anew"
             yield f"Block {block.first} of {block.writer} hid records: {block.why}; {what}."

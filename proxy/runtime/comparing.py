@@ -69,6 +69,10 @@ class Compared:
     """The first LISTED of them."""
     unaccounted_writers: int = 0
     unaccounted_records: int = 0
+    calls_put_right: int = 0
+    """Calls that were listed as open and were not, or the other way round, and are no more."""
+    calls_left: list[str] = field(default_factory=list)
+    """The ids of those that still are."""
 
     @property
     def wrong(self) -> int:
@@ -78,7 +82,7 @@ class Compared:
     @property
     def equal(self) -> bool:
         """Whether the index holds what the journals do, as far as they say."""
-        return not self.wrong
+        return not (self.wrong or self.calls_left)
 
     def found(self, what: What, writer: str, seq: int, columns: Sequence[str] = ()) -> None:
         """Take down one difference."""
@@ -114,18 +118,19 @@ async def compare(
     gone: Gone,
     compared: Compared,
     progress: Progress,
+    equal: Callable[[Row], None] = lambda _: None,
 ) -> None:
     """Compare every row of the index with the journals below `directories`, into `compared`.
 
     Each writer of `ends` is looked at; up to its sequence there its records must be in the index,
-    but for those that are `gone`.
+    but for those that are `gone`. `equal` is told each row that is as its journal has it.
     """
     # First how far the index goes: by then all of it is in the journals that are listed next.
     tops = {writer: await walk.last(writer) for writer in ends}
     archive = Archive(directories)
     for writer, end in sorted(ends.items()):
         lines = _Lines(directories, archive, writer)
-        one = _Writer(writer, lines, end, gone, compared)
+        one = _Writer(writer, lines, end, gone, compared, equal)
         begins = min((segment.first_seq for segment in archive.segments(writer)), default=1)
         compared.says_nothing(writer, await walk.count(writer, 1, begins - 1), begins)
         # No sequence is below 1; what stands there has no place before the journal's beginning.
@@ -179,8 +184,15 @@ class _Writer:
     """One writer's rows, taken in order, beside its lines."""
 
     def __init__(
-        self, writer: str, lines: _Lines, end: int, gone: Gone, compared: Compared
+        self,
+        writer: str,
+        lines: _Lines,
+        end: int,
+        gone: Gone,
+        compared: Compared,
+        equal: Callable[[Row], None],
     ) -> None:
+        self._equal = equal
         self._writer = writer
         self._lines = lines
         self._end = end
@@ -201,6 +213,7 @@ class _Writer:
         if self._expected is not None and row == self._expected and not self._matched:
             self._matched = True
             self._compared.records += 1
+            self._equal(row)
         elif self._expected is None or self._differs or row == self._expected:
             self._found(What.UNKNOWN)
         else:

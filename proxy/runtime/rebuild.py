@@ -18,6 +18,7 @@ from proxy.audit.journal.archive import Archive
 from proxy.audit.journal.records import parse_name, segments
 from proxy.data_dir import DataDir
 from proxy.runtime.comparing import Compared, Gone, Progress, What, compare
+from proxy.runtime.open_calls import OpenCalls
 
 ACTION: Final = "index.rebuild"
 
@@ -61,7 +62,10 @@ async def fill_and_compare(
         )
         done += _written(slot)
         progress("filled", done, total)
-    await compare(walk, directories, ends, gone, compared, progress)
+    calls = OpenCalls()
+    await compare(walk, directories, ends, gone, compared, progress, calls.take)
+    if isinstance(index, PostgresIndex):
+        compared.calls_put_right, compared.calls_left = await calls.put_right(index)
     return compared
 
 

@@ -126,18 +126,22 @@ def test_more_than_is_listed_is_counted(capsys: pytest.CaptureFixture[str]) -> N
         compared.found(What.DIFFERENT, "w-0", seq, ("line",))
         compared.says_nothing(f"w-{seq}", 2, before=None)
     compared.says_nothing("nobody", 0)
+    compared.calls_put_right, compared.calls_left = 7, ["c-1"]
     blocks = [FalseBlock("w-0", 16_384 * n, n, "texts are missing", None) for n in range(SHOWN + 2)]
     report = Report(compared, blocks, blocks[:1])
     report.tell(Format.JSON)
     found = document(capsys.readouterr().out)
     assert (len(found["differences"]), found["moreDifferences"]) == (LISTED, 3)
     assert (len(found["withoutJournal"]), found["moreWithoutJournal"]) == (LISTED, 3)
+    assert found["openCalls"] == {"putRight": 7, "wrong": ["c-1"]}
     assert [one["madeAnew"] for one in found["blocks"]] == [False] + [True] * (SHOWN + 1)
     report.tell(Format.TABLE)
     said = capsys.readouterr().err
     assert f"And {LISTED + 3 - SHOWN} more records; -o json lists them." in said
     assert f"And {LISTED + 3 - SHOWN} more writers without a journal; -o json lists them." in said
     assert "And 2 more blocks; -o json lists them." in said
+    assert "7 calls were listed as open and were not, or the other way round; put right." in said
+    assert "Whether call c-1 is open is listed wrongly." in said
     assert report.recorded()["withoutJournal"] == 2 * (LISTED + 3)
     with pytest.raises(ConflictError, match=f"{LISTED + 3} different"):
         report.require()

@@ -126,6 +126,13 @@ class PostgresIndex(Reader):
             await self._try(rows, writer, full)
             self._certain[writer] = position.seq
 
+    async def note(self, row: Row) -> None:
+        """Note again which call `row`, that is there, leaves open or has ended."""
+        async with self._session.use() as connection:
+            await _quietly(connection, _BEGIN.format(durability=self._durability))
+            await _note(connection, [row], row.writer)
+            await _commit(connection, f"{row.writer} {row.seq}")
+
     async def _try(self, rows: Sequence[Row], writer: str, full: Sequence[Block]) -> None:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -213,6 +220,10 @@ async def _copy(connection: Any, rows: Sequence[Row], writer: str) -> None:  # n
     await connection.copy_records_to_table(
         "events", schema_name=SCHEMA, columns=_COLUMNS, records=rows
     )
+    await _note(connection, rows, writer)
+
+
+async def _note(connection: Any, rows: Sequence[Row], writer: str) -> None:  # noqa: ANN401
     opened, closed = open_changes(rows)
     if opened or closed:
         await connection.execute(

@@ -6,12 +6,12 @@ sequences that no journal has; so nothing is taken for granted here but the orde
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Select, func, select, tuple_
 
 from proxy.audit.index.rows import Row
-from proxy.audit.index.schema import events
+from proxy.audit.index.schema import events, open_calls
 
 FIRST: Final = -(1 << 63)
 LAST: Final = (1 << 63) - 1
@@ -23,6 +23,14 @@ _COUNTED: Final = 50_000
 
 Ask = Callable[[Select[Any]], Awaitable[Sequence[Any]]]
 """All rows of a statement, from the index that is walked through."""
+
+
+class Latest(NamedTuple):
+    """The latest event of a call that is open."""
+
+    writer: str
+    seq: int
+    at: int
 
 
 class Walk:
@@ -83,3 +91,16 @@ class Walk:
         some = left.limit(_COUNTED).subquery()
         found = await self._ask(select(func.count()).select_from(some))
         return total + int(found[0][0])
+
+    async def open_calls(self) -> dict[str, Latest]:
+        """What is listed as open, by the call's id."""
+        column = open_calls.c
+        found = await self._ask(select(column.audit_id, column.writer, column.seq, column.at))
+        return {audit_id: Latest(*place) for audit_id, *place in found}
+
+    async def open_call(self, audit_id: str) -> Latest | None:
+        """Where one call is listed as open; None when it is not."""
+        column = open_calls.c
+        chosen = select(column.writer, column.seq, column.at)
+        found = await self._ask(chosen.where(column.audit_id == audit_id))
+        return Latest(*found[0]) if found else None
