@@ -1,5 +1,7 @@
 """Giving somebody a role somewhere, and taking it away again."""
 
+from math import inf
+
 from sqlalchemy import insert, or_, select
 
 from proxy.audit.event import new_id
@@ -102,11 +104,15 @@ async def _require_news(
         lasting,
     )
     if same:
-        until = "for good" if same[0].expires_at is None else f"until {rfc3339(same[0].expires_at)}"
+        longest = max(same, key=lambda grant: grant.expires_at or inf)
+        until, hint = "for good", "Revoke that grant first."
+        if longest.expires_at is not None:
+            until = f"until {rfc3339(longest.expires_at)}"
+            hint = "Choose a later end, or revoke that grant first."
         raise ConflictError(
             f"{subject_kind.value.capitalize()} {subject!r} has the role {role!r} for "
-            f"{str(scope)!r} already, {until}, by grant {same[0].id}.",
-            hint="Choose a later end, or revoke that grant first.",
+            f"{str(scope)!r} already, {until}, by grant {longest.id}.",
+            hint=hint,
         )
 
 

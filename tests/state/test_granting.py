@@ -51,8 +51,9 @@ async def test_what_adds_nothing_is_refused(registry: StateStore, clock: ManualC
             await give(registry, role="auditor", scope=PROD, expires_at=ends)
         assert caught.value.hint == "Choose a later end, or revoke that grant first."
     lasting = await give(registry, role="auditor", scope=PROD)  # it goes on for longer
-    with pytest.raises(ConflictError, match=f"for good, by grant {lasting.id}"):
-        await give(registry, role="auditor", scope=PROD)
+    with pytest.raises(ConflictError, match=f"for good, by grant {lasting.id}") as caught:
+        await give(registry, role="auditor", scope=PROD, expires_at=soon)
+    assert caught.value.hint == "Revoke that grant first."
     await give(registry, role="auditor", scope=WEB)
     await give(registry, role="auditor", scope=ORGANIZATION)
     await give(registry, role="admin", scope=PROD)
