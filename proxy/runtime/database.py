@@ -143,8 +143,10 @@ async def _writers(
         with translated(hint=""):
             removed = dict(await reader.fetch(_REMOVED))
             # A gap shows without reading a row: sequences are dense, so counting them is enough.
-            await reader.execute("SET statement_timeout = 0")
-            counted = dict(await reader.fetch(_COUNT)) if count else {}
+            counted = {}
+            if count:
+                await reader.execute("SET statement_timeout = 0")
+                counted = dict(await reader.fetch(_COUNT))
     finally:
         await reader.close()
     return tuple(

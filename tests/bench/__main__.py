@@ -97,8 +97,7 @@ def _used() -> tuple[float, float]:
     ours = times.user + times.system + times.children_user + times.children_system
     for child in Path("/proc/self/task").glob("*/children"):
         for process in child.read_text(encoding="ascii").split():
-            spent = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2]
-            ours += sum(map(int, spent.split()[11:13])) / ticks
+            ours += measure.spent(int(process))
     # Fields 4 and 5 are the time that the cores were idle (proc_stat(5)).
     return (sum(words[:8]) - words[3] - words[4]) / ticks, ours
 

@@ -1,6 +1,7 @@
 """One measurement: a load of one kind on one contender."""
 
 import json
+import os
 import subprocess
 import threading
 from dataclasses import dataclass
@@ -92,6 +93,12 @@ def per_watch(place: Place, contender: Contender) -> float:
         threading.Event().wait(2.0)
         after = resident(contender.process)
     return (after - before) / WATCHES / 1000
+
+
+def spent(process: int) -> float:
+    """CPU seconds of a process so far."""
+    words = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return sum(map(int, words[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(process: int) -> int:

@@ -21,21 +21,20 @@ from typing import Any, Final
 
 import asyncpg
 
-from tests.bench.measure import resident
+from tests.bench.measure import resident, spent
+from tests.faults import replicas_check as check
+from tests.faults.database import DRAIN
 from tests.faults.database_ship import journal_lines
 from tests.faults.database_site import compare_lines
 from tests.faults.oracle import Tail, Violations
+from tests.faults.replicas import KUBECTL
 from tests.faults.replicas_site import READY, Replica, Site, site
 from tests.faults.report import Report
 
-_KUBECTL: Final = Path(sys.executable).with_name("kubectl")
 _THREADS: Final = 8
 _LOOKS: Final = 60
 """How often the rig looks at the proxy while the database is away."""
 _SETTINGS: Final = {"KUBEWITNESS_JOURNAL_SEGMENT_BYTES": str(64 << 20)}
-_MUTATING: Final = {"POST", "PUT", "PATCH", "DELETE"}
-DRAIN: Final = 20_000
-"""Records a second with which an outage must be made up for."""
 MEMORY: Final = 80 << 20
 """Bytes that the proxy may grow by meanwhile."""
 SLOWEST: Final = 1_050.0
@@ -54,12 +53,12 @@ class Size:
     """Seconds at most in which the index catches up beside calls, before they end."""
     peace: float = 900.0
     """Seconds it gets without them."""
-    fast: bool = False
+    whole: bool = False
     """Whether rate and drain must reach their figures."""
 
 
 CI = Size(seconds=5, rate=200, beside=5)
-RELEASE = Size(seconds=3600, rate=1_000, beside=30, fast=True)
+RELEASE = Size(seconds=3600, rate=1_000, beside=30, whole=True)
 
 
 def run(size: Size = CI, seed: int | None = None) -> Report:
@@ -165,7 +164,7 @@ class _Rig:
             self.say.say(f"it grew from {memory[0] >> 20} to {max(memory) >> 20} MiB")
         if lags[-1] < 2 * (calls - 2 * self.size.rate):  # it is measured every second
             self.say.say(f"a lag of {lags[-1]} is shown after {calls} calls")
-        if self.size.fast and calls < 0.99 * self.size.rate * seconds:
+        if self.size.whole and calls < 0.99 * self.size.rate * seconds:
             self.say.say(f"only {calls / seconds:.0f} calls/s were made")
 
     def catch_up(self) -> None:
@@ -183,7 +182,7 @@ class _Rig:
         self._level(self.size.peace)
         rate = (self._shipped() - before) / (time.monotonic() - began)
         self.report.counts["drained records/s after them"] = round(rate)
-        if self.size.fast and rate < DRAIN:
+        if self.size.whole and rate < DRAIN:
             self.say.say(f"drained at {rate:.0f} records/s, {DRAIN} are asked for")
 
     def compare(self) -> None:
@@ -223,11 +222,7 @@ class _Rig:
 
     async def _compare_calls(self, connection: Any) -> None:
         """Each call has an intent, then one outcome: the one that its client was told."""
-        executed = set[str]()
-        with self.site.api.effects.open() as effects:
-            for audit_id, method, target in map(str.split, effects):
-                if method in _MUTATING and "Impersonate" not in target and audit_id != "-":
-                    executed.add(audit_id)
+        executed = {audit_id for audit_id, _, _ in check.executed(self.site.api.effects)}
         self.report.counts["executed mutations"] = len(executed)
         told, begun = self.answers.told, set[str]()
         rows = connection.cursor(
@@ -267,7 +262,7 @@ class _Rig:
     def _kubectl(self) -> None:
         done = subprocess.run(
             [
-                *(str(_KUBECTL), "--kubeconfig", str(self.kubeconfig), "--context", "dev"),
+                *(str(KUBECTL), "--kubeconfig", str(self.kubeconfig), "--context", "dev"),
                 *("--cache-dir", str(self.site.folder / "cache"), "get", "configmaps"),
                 *("--namespace", "default", "--request-timeout=10s"),
             ],
@@ -294,10 +289,7 @@ class _Rig:
 
     def _cpu(self) -> float:
         assert self.replica.process is not None
-        words = (
-            Path(f"/proc/{self.replica.process.pid}/stat").read_text().rpartition(")")[2].split()
-        )
-        return (int(words[11]) + int(words[12])) / 100
+        return spent(self.replica.process.pid)
 
     def _memory(self) -> int:
         assert self.replica.process is not None

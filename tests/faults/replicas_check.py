@@ -7,6 +7,7 @@ import asyncio
 import json
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -145,16 +146,22 @@ def against_clients(recorded: Recorded, logs: list[Path], say: Violations) -> in
     return count
 
 
+def executed(effects: Path) -> Iterator[tuple[str, str, str]]:
+    """(audit id, method, target) of each mutation that an API server executed."""
+    with effects.open() as lines:
+        for audit_id, method, target in map(str.split, lines):
+            if method in _MUTATING and "Impersonate" not in target and audit_id != "-":
+                yield audit_id, method, target
+
+
 def against_effects(recorded: Recorded, effects: Path, say: Violations) -> int:
     """Every mutation that was executed has an intent."""
     count = 0
-    for line in effects.read_text().splitlines():
-        audit_id, method, target = line.split()
-        if method in _MUTATING and "Impersonate" not in target and audit_id != "-":
-            count += 1
-            call = recorded.calls.get(audit_id)
-            if call is None or call.stages[0] != "RequestReceived":
-                say.say(f"{audit_id} {method} {target}: executed without an intent")
+    for audit_id, method, target in executed(effects):
+        count += 1
+        call = recorded.calls.get(audit_id)
+        if call is None or call.stages[0] != "RequestReceived":
+            say.say(f"{audit_id} {method} {target}: executed without an intent")
     return count
 
 

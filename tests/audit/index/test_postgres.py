@@ -15,7 +15,7 @@ from proxy.audit.index.query import Cursor, Filter
 from proxy.audit.index.rows import EVENT, Row
 from proxy.audit.index.store import ForeignRecordsError, Position
 from proxy.errors import SettingsError, UnavailableError
-from tests.audit.index.postgresql.databases import Ready, fill, ready_database, some_rows
+from tests.audit.index.postgresql.databases import Ready, fill, forge, ready_database, some_rows
 from tests.audit.some_rows import shown
 from tests.postgres import Postgres, promote
 
@@ -315,15 +315,12 @@ async def test_a_standby_without_the_last_commits_takes_over(postgres: Postgres)
     try:
         await fill(index, rows[:-50])
         await fill(index, rows[-50:-40])
-        tables = ready.database.exec(
-            "SELECT string_agg(format('ALTER TABLE %s DISABLE TRIGGER ALL', oid::regclass), ';')"
-            " FROM pg_class WHERE relnamespace = 'kubewitness'::regnamespace AND relkind IN ('r', 'p')"
-        )
-        ready.database.exec(
-            f"{tables}; DELETE FROM kubewitness.events WHERE seq > 100;"
+        forge(
+            ready.database,
+            "DELETE FROM kubewitness.events WHERE seq > 100;"
             " DELETE FROM kubewitness.blocks WHERE first >= 0; DELETE FROM kubewitness.postings;"
             " DELETE FROM kubewitness.run_texts;"
-            f" SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ready.login}'"
+            f" SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ready.login}'",
         )
         while True:  # a connection that is gone is noticed once
             with contextlib.suppress(UnavailableError):
@@ -358,12 +355,7 @@ async def test_nothing_is_added_above_what_another_server_lacks(
     index = await PostgresIndex.open(ready.url)
     rows = some_rows()
     await fill(index, rows[:50])
-    names = ready.database.exec(
-        "SELECT string_agg(format('ALTER TABLE %s DISABLE TRIGGER ALL', oid::regclass), ';')"
-        " FROM pg_class WHERE oid = 'kubewitness.events'::regclass OR oid IN"
-        " (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'kubewitness.events'::regclass)"
-    )
-    ready.database.exec(f"{names}; DELETE FROM kubewitness.events WHERE seq > 40")
+    forge(ready.database, "DELETE FROM kubewitness.events WHERE seq > 40")
     await asyncio.to_thread(promote, server)
     await asyncio.sleep(0.1)  # the loop hears that the connection is gone
     with pytest.raises(UnavailableError, match="Another PostgreSQL server took over"):

@@ -246,6 +246,16 @@ def carrier(copies: Copies, index: MemoryIndex, clock: ManualClock) -> Shipper:
     )
 
 
+async def carrying(copies: Copies, index: MemoryIndex, clock: ManualClock) -> tuple[Shipper, Told]:
+    """A shipper whose own journal and one that it only carries are level, and what it says."""
+    await copies.grow(20, "cli")
+    await copies.grow(20)
+    work = carrier(copies, index, clock)
+    told = Told(work)
+    await work.catch_up()
+    return work, told
+
+
 def falsify(index: MemoryIndex, slot: str) -> str:
     """Add a record behind those of the writer in `slot`, whom it returns."""
     ((writer, rows),) = [item for item in index.rows.items() if item[0].endswith(f"-{slot}")]
@@ -261,11 +271,7 @@ def other_records(writer: str) -> str:
 async def test_a_false_record_behind_a_journal_that_we_only_carry_is_no_trouble_of_ours(
     copies: Copies, clock: ManualClock, index: MemoryIndex
 ) -> None:
-    await copies.grow(20, "cli")
-    await copies.grow(20)
-    work = carrier(copies, index, clock)
-    told = Told(work)
-    await work.catch_up()
+    work, told = await carrying(copies, index, clock)
     writer = falsify(index, "cli")
     clock.advance(shipping.ATTEST)
     running = spawn(work.run(), name="shipper")
@@ -296,11 +302,7 @@ async def test_a_false_record_behind_a_journal_that_we_only_carry_is_no_trouble_
 async def test_a_journal_that_was_set_aside_is_not_read_each_second(
     copies: Copies, clock: ManualClock, index: MemoryIndex
 ) -> None:
-    await copies.grow(20, "cli")
-    await copies.grow(20)
-    work = carrier(copies, index, clock)
-    told = Told(work)
-    await work.catch_up()
+    work, told = await carrying(copies, index, clock)
     falsify(index, "cli")
     for _ in range(2):  # found by looking at its end, and by beginning anew
         clock.advance(shipping.ATTEST)
@@ -323,11 +325,7 @@ async def test_a_journal_that_was_set_aside_is_not_read_each_second(
 async def test_a_false_record_behind_our_own_journal_is_trouble(
     copies: Copies, clock: ManualClock, index: MemoryIndex
 ) -> None:
-    await copies.grow(20, "cli")
-    await copies.grow(20)
-    work = carrier(copies, index, clock)
-    told = Told(work)
-    await work.catch_up()
+    work, told = await carrying(copies, index, clock)
     writer = falsify(index, "0")
     clock.advance(shipping.ATTEST)
     running = spawn(work.run(), name="shipper")
@@ -351,11 +349,7 @@ async def test_a_false_record_behind_our_own_journal_is_trouble(
 async def test_what_is_set_aside_stays_so_while_the_database_is_away(
     copies: Copies, clock: ManualClock, index: MemoryIndex
 ) -> None:
-    await copies.grow(20, "cli")
-    await copies.grow(20)
-    work = carrier(copies, index, clock)
-    told = Told(work)
-    await work.catch_up()
+    work, told = await carrying(copies, index, clock)
     falsify(index, "cli")
     clock.advance(shipping.ATTEST)
     running = spawn(work.run(), name="shipper")

@@ -56,17 +56,14 @@ async def false_blocks(
     Raises UnavailableError and SettingsError as `connect` does.
     """
     async with _reading(url) as connection:
-        found = []
-        here = set()
         # Who has records, though all blocks were taken away; and who has blocks, though no record.
-        async for writer in index.walk().writers():
-            here.add(writer)
-            found += [one async for one in _of_writer(connection, index, writer, told)]
+        here = [writer async for writer in index.walk().writers()]
         others = await connection.fetch(f"SELECT DISTINCT writer FROM {VIEWS}.blocks ORDER BY 1")
-        for (writer,) in others:
-            if writer not in here:
-                found += [one async for one in _of_writer(connection, index, writer, told)]
-        return found
+        return [
+            one
+            for writer in dict.fromkeys([*here, *(writer for (writer,) in others)])
+            async for one in _of_writer(connection, index, writer, told)
+        ]
 
 
 async def _of_writer(
